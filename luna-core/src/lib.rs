@@ -1,5 +1,6 @@
 #![no_std]
 //! Luna core.
+#[cfg(test)]
+extern crate std;
 pub mod wire;
 pub mod zbuf;
-pub mod nic;

@@ -1,0 +1,247 @@
+//! The in-memory pair: two queues joined back to back, in one thread or across two.
+//!
+//! Each end keeps empty objs of its own pool posted; the other end *gathers* every frame into one of them, as a
+//! NIC's DMA engine would. So received data never aliases the sender's retransmission queue. The gather stands for the
+//! hardware: [`gather`] is one function out of line, so that its instructions can be counted apart.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use heapless::spsc::{Consumer, Producer, Queue};
+
+use super::{Caps, NicQueue, QueueStats, RxBurst, RxFrame, RxMeta, TxFrags, TxMeta};
+use crate::wire::{MacAddr, RxChecksum};
+use crate::zbuf::{Parcel, Pool, ZbufMut};
+
+/// Slots of each ring; one of them stays empty.
+pub const MEM_RING: usize = 512;
+
+type Ring = Queue<Parcel, MEM_RING>;
+
+/// One direction: posted objs travel one way, filled ones the other.
+struct Lane {
+    posted: Ring,
+    filled: Ring,
+}
+
+/// The rings between two [`MemQueue`]s; the caller's memory, borrowed by both ends.
+pub struct MemLink {
+    a_to_b: Lane,
+    b_to_a: Lane,
+    up: AtomicBool,
+}
+
+/// What an end of a link is like. Both ends of a link are given the same `mtu` and `checksum_offload`.
+#[derive(Clone, Copy, Debug)]
+pub struct MemPort {
+    /// Hardware address.
+    pub mac: MacAddr,
+    /// Largest IP packet.
+    pub mtu: u16,
+    /// Declare checksums as done by the device, both ways: as a NIC with offloads, this link does not corrupt.
+    pub checksum_offload: bool,
+}
+
+/// Why a [`MemQueue`] cannot be made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MemQueueError {
+    /// The receive pool's objs are smaller than a frame of this MTU.
+    ObjTooSmall,
+}
+
+impl core::fmt::Display for MemQueueError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("the receive pool's objs are smaller than MTU + 18 bytes")
+    }
+}
+
+impl core::error::Error for MemQueueError {}
+
+impl MemLink {
+    /// A link with nothing on it.
+    #[must_use]
+    pub const fn new() -> Self {
+        const fn lane() -> Lane {
+            Lane { posted: Queue::new(), filled: Queue::new() }
+        }
+        Self { a_to_b: lane(), b_to_a: lane(), up: AtomicBool::new(true) }
+    }
+
+    /// The two ends; each may go to a thread of its own and is made a [`MemQueue`] there.
+    pub fn split(&mut self) -> (MemEnd<'_>, MemEnd<'_>) {
+        let Self { a_to_b, b_to_a, up } = self;
+        let up = &*up;
+        let (ab_post_tx, ab_post_rx) = a_to_b.posted.split();
+        let (ab_fill_tx, ab_fill_rx) = a_to_b.filled.split();
+        let (ba_post_tx, ba_post_rx) = b_to_a.posted.split();
+        let (ba_fill_tx, ba_fill_rx) = b_to_a.filled.split();
+        let a = MemEnd { peer_posted: ab_post_rx, sent: ab_fill_tx, posted: ba_post_tx, filled: ba_fill_rx, up };
+        let b = MemEnd { peer_posted: ba_post_rx, sent: ba_fill_tx, posted: ab_post_tx, filled: ab_fill_rx, up };
+        (a, b)
+    }
+}
+
+impl Default for MemLink {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// An end of a link on its way to its thread.
+pub struct MemEnd<'l> {
+    peer_posted: Consumer<'l, Parcel>,
+    sent: Producer<'l, Parcel>,
+    posted: Producer<'l, Parcel>,
+    filled: Consumer<'l, Parcel>,
+    up: &'l AtomicBool,
+}
+
+/// A queue of the in-memory pair.
+pub struct MemQueue<'l, 'p> {
+    end: MemEnd<'l>,
+    rx_pool: &'p Pool,
+    header_pool: &'p Pool,
+    caps: Caps,
+    checksum: RxChecksum,
+    stats: QueueStats,
+}
+
+impl<'l, 'p> MemQueue<'l, 'p> {
+    /// Makes a queue of a link's end, on the thread that owns the pools, and posts receive objs.
+    ///
+    /// # Errors
+    /// [`MemQueueError::ObjTooSmall`].
+    pub fn new(
+        end: MemEnd<'l>,
+        port: MemPort,
+        rx_pool: &'p Pool,
+        header_pool: &'p Pool,
+    ) -> Result<Self, MemQueueError> {
+        if rx_pool.data_capacity() < u32::from(port.mtu) + 18 {
+            return Err(MemQueueError::ObjTooSmall);
+        }
+        let caps = Caps {
+            mac: port.mac,
+            mtu: port.mtu,
+            max_tx_segments: (super::MAX_TX_FRAGS + 1) as u8,
+            tx_checksum: port.checksum_offload,
+            foreign: true,
+            prompt_completion: true,
+        };
+        let checksum = if port.checksum_offload { RxChecksum::GOOD } else { RxChecksum::UNKNOWN };
+        let mut queue = Self { end, rx_pool, header_pool, caps, checksum, stats: QueueStats::default() };
+        queue.post();
+        Ok(queue)
+    }
+
+    /// Whether the other end still exists.
+    #[must_use]
+    pub fn peer_alive(&self) -> bool {
+        self.end.up.load(Ordering::Acquire)
+    }
+
+    fn post(&mut self) {
+        while self.end.posted.ready() {
+            let Some(obj) = self.rx_pool.alloc() else { return };
+            if self.end.posted.enqueue(Parcel::new(obj)).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for MemQueue<'_, '_> {
+    fn drop(&mut self) {
+        self.end.up.store(false, Ordering::Release);
+        // What the peer filled for us comes home now; what it still has comes home when it or the link is dropped.
+        while self.end.filled.dequeue().is_some() {}
+    }
+}
+
+/// Copies a frame's pieces into a posted obj, as a DMA engine would. Stands for hardware, so it is not one of the
+/// counted copies, and it stays out of line so that profilers can tell it apart. Returns false when it does not fit.
+#[inline(never)]
+fn gather(into: &mut Parcel, header: &[u8], payload: &TxFrags) -> bool {
+    let total = header.len() + payload.iter().map(|f| f.len() as usize).sum::<usize>();
+    if into.set_len(total as u32) as usize != total {
+        return false;
+    }
+    let Some((head, mut rest)) = into.split_at_mut_checked(header.len()) else { return false };
+    head.copy_from_slice(header);
+    for frag in payload {
+        let Some(n) = frag.copy_to(rest) else { return false };
+        let Some(tail) = rest.get_mut(n..) else { return false };
+        rest = tail;
+    }
+    rest.is_empty()
+}
+
+impl NicQueue for MemQueue<'_, '_> {
+    #[inline(always)]
+    fn caps(&self) -> &Caps {
+        &self.caps
+    }
+
+    #[inline(always)]
+    fn header_pool(&self) -> &Pool {
+        self.header_pool
+    }
+
+    #[inline]
+    fn rx_burst(&mut self, burst: &mut RxBurst) {
+        while burst.room() > 0 {
+            let Some(parcel) = self.end.filled.dequeue() else { break };
+            let Ok(buf) = parcel.open(self.rx_pool) else { continue };
+            self.stats.rx_frames += 1;
+            self.stats.rx_bytes += u64::from(buf.len());
+            let frame = RxFrame { data: buf.freeze(), meta: RxMeta { checksum: self.checksum, rss_hash: 0 } };
+            if burst.push(frame).is_err() {
+                break;
+            }
+            match self.rx_pool.alloc() {
+                // The slot that was just emptied on the way round is free again.
+                Some(obj) => drop(self.end.posted.enqueue(Parcel::new(obj))),
+                None => self.stats.rx_no_obj += 1,
+            }
+        }
+        if burst.is_empty() {
+            self.post();
+        }
+    }
+
+    #[inline]
+    fn tx(&mut self, header: ZbufMut, payload: &mut TxFrags, _meta: TxMeta) -> Result<(), ZbufMut> {
+        if !self.end.sent.ready() {
+            return Err(header);
+        }
+        // No obj posted over there: a NIC would drop the frame on the wire, and so does this.
+        let Some(mut obj) = self.end.peer_posted.dequeue() else {
+            self.stats.tx_dropped += 1;
+            payload.clear();
+            return Ok(());
+        };
+        if gather(&mut obj, &header, payload) {
+            self.stats.tx_frames += 1;
+            self.stats.tx_bytes += obj.len() as u64;
+            drop(self.end.sent.enqueue(obj));
+        } else {
+            self.stats.tx_dropped += 1;
+        }
+        payload.clear();
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn flush(&mut self) {}
+
+    #[inline(always)]
+    fn reap(&mut self) -> usize {
+        0
+    }
+
+    fn stats(&self) -> QueueStats {
+        self.stats
+    }
+}
+
+#[cfg(test)]
+mod tests;

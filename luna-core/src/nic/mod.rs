@@ -1,0 +1,199 @@
+//! The NIC seam: the only thing that a driver writes (design: §3 of the paper's Figure 7, steps 1 and 8).
+//!
+//! A queue works in bursts and in terms of zbufs. Receive: the driver keeps objs of its own pool posted to the device
+//! and hands up those that were filled. Transmit: a frame is a header obj, made fresh for this transmission, and payload
+//! fragments shared with the retransmission queue; ownership moves to the driver, which drops every reference when
+//! the device let go. Capabilities are data ([`Caps`]); what a port lacks, the stack does in software.
+
+mod mem;
+
+use crate::wire::{MacAddr, RxChecksum};
+use crate::zbuf::{CopyCounter, Frag, Pool, Zbuf, ZbufMut};
+
+pub use mem::{MEM_RING, MemEnd, MemLink, MemPort, MemQueue, MemQueueError};
+
+/// Most frames handed up by one [`NicQueue::rx_burst`].
+pub const RX_BURST: usize = 32;
+/// Most payload fragments of one frame.
+pub const MAX_TX_FRAGS: usize = 17;
+
+/// What a queue can do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Caps {
+    /// Hardware address of the port.
+    pub mac: MacAddr,
+    /// Largest IP packet, in bytes.
+    pub mtu: u16,
+    /// Segments of one transmitted frame, the header's included; 1 means that frames are linearised.
+    pub max_tx_segments: u8,
+    /// The device computes TCP (and IPv4) checksums of what is sent.
+    pub tx_checksum: bool,
+    /// The device reaches foreign memory by bus address; otherwise foreign fragments are copied into objs of ours.
+    pub foreign: bool,
+    /// Buffers of an idle queue come back within 1 ms, without further transmits.
+    pub prompt_completion: bool,
+}
+
+/// A received frame, from its Ethernet header on.
+#[derive(Debug)]
+pub struct RxFrame {
+    /// The frame, in the obj that was posted.
+    pub data: Zbuf,
+    /// What the device says of it.
+    pub meta: RxMeta,
+}
+
+/// What a device says of a received frame.
+#[derive(Clone, Copy, Debug)]
+pub struct RxMeta {
+    /// Checksums that the device verified.
+    pub checksum: RxChecksum,
+    /// RSS hash, 0 where the device gives none.
+    pub rss_hash: u32,
+}
+
+/// A burst of received frames, filled by the driver and emptied by the stack.
+pub struct RxBurst {
+    frames: [Option<RxFrame>; RX_BURST],
+    len: usize,
+}
+
+impl RxBurst {
+    /// An empty burst.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { frames: [const { None }; RX_BURST], len: 0 }
+    }
+
+    /// Adds a frame.
+    ///
+    /// # Errors
+    /// The frame, when the burst is full.
+    #[inline]
+    pub fn push(&mut self, frame: RxFrame) -> Result<(), RxFrame> {
+        match self.frames.get_mut(self.len) {
+            Some(slot) => {
+                *slot = Some(frame);
+                self.len += 1;
+                Ok(())
+            }
+            None => Err(frame),
+        }
+    }
+
+    /// Frames in it.
+    #[must_use]
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Room left.
+    #[must_use]
+    #[inline]
+    pub fn room(&self) -> usize {
+        RX_BURST - self.len
+    }
+
+    /// Takes frame `i` out; emptied slots stay until [`RxBurst::clear`].
+    #[inline]
+    pub fn take(&mut self, i: usize) -> Option<RxFrame> {
+        self.frames.get_mut(i)?.take()
+    }
+
+    /// Looks at frame `i`.
+    #[inline]
+    pub fn peek(&self, i: usize) -> Option<&RxFrame> {
+        self.frames.get(i)?.as_ref()
+    }
+
+    /// Drops what is left.
+    #[inline]
+    pub fn clear(&mut self) {
+        for slot in self.frames.iter_mut().take(self.len) {
+            *slot = None;
+        }
+        self.len = 0;
+    }
+}
+
+impl Default for RxBurst {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Payload fragments of a frame under construction.
+pub type TxFrags = heapless::Vec<Frag, MAX_TX_FRAGS>;
+
+/// What a device must know of a frame to send.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TxMeta {
+    /// Bytes of Ethernet (and VLAN) header.
+    pub l2_len: u8,
+    /// Bytes of IP header.
+    pub l3_len: u8,
+    /// Bytes of TCP header.
+    pub l4_len: u8,
+    /// Whether the IP header is IPv6's.
+    pub ipv6: bool,
+    /// The TCP checksum field holds the pseudo-header's sum, and the device completes it; IPv4's is already there.
+    pub offload_checksum: bool,
+}
+
+/// Counters of a queue, cumulative.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct QueueStats {
+    /// Frames received.
+    pub rx_frames: u64,
+    /// Bytes received.
+    pub rx_bytes: u64,
+    /// Frames accepted for sending.
+    pub tx_frames: u64,
+    /// Bytes accepted for sending.
+    pub tx_bytes: u64,
+    /// Received frames dropped for want of objs.
+    pub rx_no_obj: u64,
+    /// Received frames dropped because they did not fit one obj.
+    pub rx_too_long: u64,
+    /// Frames lost behind the queue: the device or the peer had no room.
+    pub tx_dropped: u64,
+    /// Payload copied by the driver on its way in.
+    pub rx_copied: CopyCounter,
+    /// Payload copied by the driver on its way out (linearising).
+    pub tx_copied: CopyCounter,
+}
+
+/// One queue of one port, owned by one thread.
+pub trait NicQueue {
+    /// What it can do; fixed while the queue lives.
+    fn caps(&self) -> &Caps;
+
+    /// Where headers come from: small objs, a fresh one for every transmission.
+    fn header_pool(&self) -> &Pool;
+
+    /// Adds received frames to `burst`, at most its room, and posts new objs to the device.
+    fn rx_burst(&mut self, burst: &mut RxBurst);
+
+    /// Takes a frame: `header` and, drained from it, `payload`. It leaves at the latest with [`NicQueue::flush`].
+    ///
+    /// # Errors
+    /// The header, and `payload` untouched, when the queue is full.
+    fn tx(&mut self, header: ZbufMut, payload: &mut TxFrags, meta: TxMeta) -> Result<(), ZbufMut>;
+
+    /// Rings the doorbell for what was taken since the last time.
+    fn flush(&mut self);
+
+    /// Drops references to what the device has sent, without further transmits being needed. Returns how many frames.
+    fn reap(&mut self) -> usize;
+
+    /// Counters since the queue was made.
+    fn stats(&self) -> QueueStats;
+}

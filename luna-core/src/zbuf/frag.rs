@@ -1,0 +1,210 @@
+//! A fragment: what an I/O vector of a send is made of, a [`Zbuf`] or a [`Foreign`] buffer, in 16 bytes.
+
+use core::fmt;
+use core::marker::PhantomData;
+use core::mem::ManuallyDrop;
+use core::ptr::NonNull;
+
+use static_assertions::{assert_not_impl_any, const_assert_eq};
+
+use super::foreign::Foreign;
+use super::handle::{Zbuf, add_reference, drop_reference};
+use super::region::DeviceKey;
+
+const FOREIGN: u32 = 1 << 31;
+const HEADER: u32 = 1 << 30;
+const LEN: u32 = HEADER - 1;
+
+/// A piece of data to send. The two kinds share one 16-byte shape; the length's upper bits tell which it is.
+pub struct Frag {
+    /// Zbuf: first byte. Foreign: the descriptor.
+    ptr: NonNull<u8>,
+    len_tag: u32,
+    /// Zbuf: obj index. Foreign: offset.
+    extra: u32,
+    not_send: PhantomData<*const ()>,
+}
+
+const_assert_eq!(size_of::<Frag>(), 16);
+const_assert_eq!(size_of::<Option<Frag>>(), 16);
+assert_not_impl_any!(Frag: Send, Sync);
+
+impl Frag {
+    /// A fragment that holds a protocol header of the layer above (an RPC frame's head): small, and copied behind the
+    /// TCP header rather than chained. Such copies are counted apart from payload copies.
+    #[must_use]
+    #[inline]
+    pub fn header(buf: Zbuf) -> Self {
+        let mut frag = Self::from(buf);
+        frag.len_tag |= HEADER;
+        frag
+    }
+
+    /// Whether it was made by [`Frag::header`].
+    #[must_use]
+    #[inline(always)]
+    pub fn is_header(&self) -> bool {
+        self.len_tag & HEADER != 0
+    }
+
+    /// Whether it is foreign memory.
+    #[must_use]
+    #[inline(always)]
+    pub fn is_foreign(&self) -> bool {
+        self.len_tag & FOREIGN != 0
+    }
+
+    /// Length in bytes.
+    #[must_use]
+    #[inline(always)]
+    pub fn len(&self) -> u32 {
+        self.len_tag & LEN
+    }
+
+    /// Whether there are no bytes.
+    #[must_use]
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes, when they are in one of our objs.
+    #[must_use]
+    #[inline(always)]
+    pub fn bytes(&self) -> Option<&[u8]> {
+        if self.is_foreign() {
+            return None;
+        }
+        // SAFETY: the tag says that this was made from a Zbuf: a view of an initialised obj that we hold.
+        Some(unsafe { core::slice::from_raw_parts(self.ptr.as_ptr(), self.len() as usize) })
+    }
+
+    /// A part of it with a reference of its own: `len` bytes (at most what is there) from `start`.
+    #[must_use]
+    #[inline]
+    pub fn slice(&self, start: u32, len: u32) -> Self {
+        if self.is_foreign() {
+            return self.slice_foreign(start, len);
+        }
+        let start = start.min(self.len());
+        let len = len.min(self.len() - start);
+        // An empty slice keeps the first byte: a pointer to the end might be the next zone's.
+        let skip = if len == 0 { 0 } else { start as usize };
+        // SAFETY: our reference keeps the obj alive, and `start + len` is inside the view.
+        let ptr = unsafe {
+            add_reference(self.ptr, self.extra);
+            self.ptr.add(skip)
+        };
+        Self { ptr, len_tag: len | self.len_tag & HEADER, extra: self.extra, not_send: PhantomData }
+    }
+
+    #[cold]
+    fn slice_foreign(&self, start: u32, len: u32) -> Self {
+        let mut part = Foreign::clone(&self.as_foreign());
+        part.trim_front(start);
+        part.truncate(len);
+        Self::from(part)
+    }
+
+    fn as_foreign(&self) -> ManuallyDrop<Foreign> {
+        debug_assert!(self.is_foreign());
+        // SAFETY: the tag says that the parts are a Foreign's; ManuallyDrop keeps its reference with `self`.
+        ManuallyDrop::new(unsafe { Foreign::from_parts(self.ptr, self.len(), self.extra) })
+    }
+
+    /// The typed handle again.
+    ///
+    /// # Errors
+    /// The foreign buffer, when it is one.
+    #[inline]
+    pub fn into_zbuf(self) -> Result<Zbuf, Foreign> {
+        let this = ManuallyDrop::new(self);
+        // SAFETY: the tag says which of the two the parts belong to; the reference goes along.
+        unsafe {
+            if this.is_foreign() {
+                Err(Foreign::from_parts(this.ptr, this.len(), this.extra))
+            } else {
+                Ok(Zbuf::adopt(this.ptr, this.len(), this.extra))
+            }
+        }
+    }
+
+    /// Looks at a foreign fragment.
+    pub fn with_foreign<R>(&self, look: impl FnOnce(&Foreign) -> R) -> Option<R> {
+        self.is_foreign().then(|| look(&self.as_foreign()))
+    }
+
+    /// Copies the bytes to the start of `dst` (as many as fit); `None` when the memory was revoked. Callers count.
+    #[inline]
+    pub fn copy_to(&self, dst: &mut [u8]) -> Option<usize> {
+        match self.bytes() {
+            Some(src) => {
+                let n = src.len().min(dst.len());
+                dst.get_mut(..n)?.copy_from_slice(src.get(..n)?);
+                Some(n)
+            }
+            None => self.as_foreign().copy_to(dst),
+        }
+    }
+
+    /// Device key of the region.
+    #[must_use]
+    pub fn device_key(&self) -> DeviceKey {
+        if self.is_foreign() {
+            return self.as_foreign().device_key();
+        }
+        // SAFETY: the tag says that this points into an obj of one of our zones.
+        unsafe { super::zone::ZoneRef::of(self.ptr) }.key()
+    }
+
+    /// Whether it is foreign memory that was revoked.
+    #[must_use]
+    #[inline(always)]
+    pub fn is_revoked(&self) -> bool {
+        self.is_foreign() && self.as_foreign().is_revoked()
+    }
+}
+
+impl From<Zbuf> for Frag {
+    #[inline(always)]
+    fn from(buf: Zbuf) -> Self {
+        let (ptr, len, obj) = buf.into_parts();
+        Self { ptr, len_tag: len & LEN, extra: obj, not_send: PhantomData }
+    }
+}
+
+impl From<Foreign> for Frag {
+    fn from(buf: Foreign) -> Self {
+        let (ptr, len, offset) = buf.into_parts();
+        Self { ptr, len_tag: len & LEN | FOREIGN, extra: offset, not_send: PhantomData }
+    }
+}
+
+impl Clone for Frag {
+    #[inline]
+    fn clone(&self) -> Self {
+        self.slice(0, self.len())
+    }
+}
+
+impl Drop for Frag {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.is_foreign() {
+            drop(ManuallyDrop::into_inner(self.as_foreign()));
+        } else {
+            // SAFETY: this handle's reference to its obj, dropped once.
+            unsafe { drop_reference(self.ptr, self.extra) };
+        }
+    }
+}
+
+impl fmt::Debug for Frag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.is_foreign() { "foreign" } else { "zbuf" };
+        write!(f, "Frag({kind}, {} bytes)", self.len())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! A pool: all zones of a region cut into objs of one size, owned by one thread.
+
+use core::cell::Cell;
+use core::fmt;
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+
+use super::handle::ZbufMut;
+use super::region::Region;
+use super::zone::{ZONE_SIZE, ZoneLayout, ZoneRef};
+
+/// Why a region cannot become a [`Pool`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PoolError {
+    /// The obj size is zero, no multiple of 64, not larger than the prefix, or larger than a zone.
+    BadLayout(ZoneLayout),
+}
+
+impl fmt::Display for PoolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadLayout(l) => write!(
+                f,
+                "objs of {} bytes with a prefix of {} do not fit a 2 MiB zone: use a multiple of 64 above the prefix",
+                l.obj_size, l.prefix
+            ),
+        }
+    }
+}
+
+impl core::error::Error for PoolError {}
+
+/// A source of objs of one size. `!Send`: made on the thread that owns it, from a [`Region`], which can travel.
+#[derive(Debug)]
+pub struct Pool {
+    base: NonNull<u8>,
+    zones: u32,
+    capacity: u32,
+    layout: ZoneLayout,
+    /// The zone that the next obj comes from.
+    current: Cell<ZoneRef>,
+    not_send: PhantomData<*const ()>,
+}
+
+impl Pool {
+    /// Cuts `region` into objs, all zeroed and free.
+    ///
+    /// # Errors
+    /// [`PoolError::BadLayout`].
+    pub fn new(region: Region, layout: ZoneLayout) -> Result<Self, PoolError> {
+        if layout.fit().is_none() {
+            return Err(PoolError::BadLayout(layout));
+        }
+        let base = region.base();
+        let mut capacity = 0;
+        for i in 0..region.zones() {
+            // SAFETY: a Region is exclusive, initialised, and `i` is below its number of zones.
+            capacity += unsafe { ZoneRef::at(base.add(i * ZONE_SIZE)).carve(layout) };
+        }
+        // SAFETY: a region has at least one zone.
+        let current = Cell::new(unsafe { ZoneRef::at(base) });
+        Ok(Self { base, zones: region.zones() as u32, capacity, layout, current, not_send: PhantomData })
+    }
+
+    /// A whole obj, empty, writing from its first byte; `None` when all objs are in use.
+    #[inline]
+    #[must_use]
+    pub fn alloc(&self) -> Option<ZbufMut> {
+        self.alloc_with_headroom(0)
+    }
+
+    /// A whole obj, empty, with `headroom` bytes in front for [`ZbufMut::prepend`]; `None` when all objs are in use or
+    /// the obj is not larger than that.
+    #[inline]
+    #[must_use]
+    pub fn alloc_with_headroom(&self, headroom: u32) -> Option<ZbufMut> {
+        if headroom >= self.data_capacity() {
+            return None;
+        }
+        let (zone, obj) = self.take()?;
+        // SAFETY: the obj was just taken with count 1, and headroom is inside its data area.
+        unsafe {
+            let data = zone.obj_start(obj).add((self.layout.prefix + headroom) as usize);
+            Some(ZbufMut::adopt(data, 0, obj))
+        }
+    }
+
+    /// A free obj with count 1.
+    #[inline]
+    pub(super) fn take(&self) -> Option<(ZoneRef, u32)> {
+        let zone = self.current.get();
+        match zone.pop_free() {
+            Some(obj) => Some((zone, obj)),
+            None => self.take_elsewhere(),
+        }
+    }
+
+    #[cold]
+    fn take_elsewhere(&self) -> Option<(ZoneRef, u32)> {
+        for zone in self.zones() {
+            if zone.free_count() == 0 {
+                zone.harvest();
+            }
+            if let Some(obj) = zone.pop_free() {
+                self.current.set(zone);
+                return Some((zone, obj));
+            }
+        }
+        None
+    }
+
+    /// Objs that can be had now, those that other threads gave back included.
+    #[must_use]
+    pub fn available(&self) -> usize {
+        self.zones()
+            .map(|z| {
+                z.harvest();
+                z.free_count() as usize
+            })
+            .sum()
+    }
+
+    /// Objs in all.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.capacity as usize
+    }
+
+    /// Objs that somebody holds.
+    #[must_use]
+    pub fn outstanding(&self) -> usize {
+        self.capacity() - self.available()
+    }
+
+    /// Bytes of each obj that users see.
+    #[must_use]
+    #[inline]
+    pub fn data_capacity(&self) -> u32 {
+        self.layout.obj_size - self.layout.prefix
+    }
+
+    /// How the zones are cut.
+    #[must_use]
+    pub fn layout(&self) -> ZoneLayout {
+        self.layout
+    }
+
+    /// The zones, for drivers that register them or prepare obj prefixes.
+    pub fn zones(&self) -> impl Iterator<Item = ZoneRef> + '_ {
+        // SAFETY: the region had `zones` zones at `base`.
+        (0..self.zones as usize).map(|i| unsafe { ZoneRef::at(self.base.add(i * ZONE_SIZE)) })
+    }
+
+    /// Whether `ptr` lies in one of this pool's zones.
+    #[must_use]
+    #[inline]
+    pub fn contains(&self, ptr: NonNull<u8>) -> bool {
+        ptr.addr().get().wrapping_sub(self.base.addr().get()) < self.zones as usize * ZONE_SIZE
+    }
+}
+
+#[cfg(test)]
+mod tests;
