@@ -1,0 +1,328 @@
+//! Headers to be sent. A connection keeps a [`HeaderTemplate`]: the bytes of Ethernet and IP that never change, and the sums
+//! over them, so that a segment's header costs a copy, its own fields and no pass over the addresses.
+//!
+//! The TCP checksum field is left 0: the caller fills in the pseudo-header's sum where the NIC completes it
+//! ([`HeaderTemplate::pseudo_sum`] and [`Checksum::fold`]), else the whole checksum ([`tcp_checksum`]).
+
+use core::fmt;
+use core::net::IpAddr;
+
+use super::bytes::put;
+use super::ethernet::{self, EtherType, EthernetHeader, MacAddr};
+use super::ipv4::{self, Ipv4Header};
+use super::ipv6::{self, Ipv6Header};
+use super::packet::pseudo_header_sum;
+use super::tcp::{self, TcpHeader};
+use super::tcp_options::{self, TcpOptions, emit_fixed_timestamps};
+use super::{Checksum, PROTOCOL_TCP, SeqNum, TcpFlags};
+
+const PLAIN_V4: usize = ethernet::HEADER_LEN + ipv4::HEADER_LEN;
+const TAGGED_V4: usize = ethernet::TAGGED_HEADER_LEN + ipv4::HEADER_LEN;
+const PLAIN_V6: usize = ethernet::HEADER_LEN + ipv6::HEADER_LEN;
+const TAGGED_V6: usize = ethernet::TAGGED_HEADER_LEN + ipv6::HEADER_LEN;
+
+const TS_HEADER_LEN: usize = tcp::HEADER_LEN + tcp_options::TIMESTAMPS_LEN;
+
+/// Source and destination address are of different families.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FamilyMismatch;
+
+impl fmt::Display for FamilyMismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("one address is IPv4, the other IPv6")
+    }
+}
+
+impl core::error::Error for FamilyMismatch {}
+
+/// The part of a segment's header that is its own.
+#[derive(Clone, Copy, Debug)]
+pub struct SegmentHead<'a> {
+    /// Sequence number.
+    pub seq: SeqNum,
+    /// Acknowledgment number.
+    pub ack: SeqNum,
+    /// Control bits.
+    pub flags: TcpFlags,
+    /// Window, scaled already.
+    pub window: u16,
+    /// Timestamps in their fixed layout. Not looked at if there are `options`.
+    pub ts: Option<(u32, u32)>,
+    /// The two ECN bits of the IP header.
+    pub ecn: u8,
+    /// All options (timestamps included) of a SYN or of a segment with SACK blocks.
+    pub options: Option<&'a TcpOptions>,
+}
+
+impl SegmentHead<'_> {
+    /// Length of the TCP header.
+    #[inline]
+    #[must_use]
+    pub fn tcp_header_len(&self) -> usize {
+        match (self.options, self.ts) {
+            (Some(options), _) => tcp::HEADER_LEN + options.encoded_len(),
+            (None, Some(_)) => TS_HEADER_LEN,
+            (None, None) => tcp::HEADER_LEN,
+        }
+    }
+
+    #[inline(always)]
+    fn tcp_header(&self, ports: (u16, u16), header_len: usize) -> TcpHeader {
+        TcpHeader {
+            src_port: ports.0,
+            dst_port: ports.1,
+            seq: self.seq,
+            ack: self.ack,
+            flags: self.flags,
+            window: self.window,
+            urgent: 0,
+            header_len: header_len as u8,
+        }
+    }
+}
+
+/// What the headers of a connection have in common.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HeaderTemplate {
+    /// Ethernet and IP header with ECN, length and IPv4 checksum 0; then nothing.
+    l2l3: [u8; TAGGED_V6],
+    l2l3_len: u8,
+    src_port: u16,
+    dst_port: u16,
+    /// The folded sum over the IPv4 header in `l2l3`; 0 for IPv6.
+    ip_sum: u16,
+    /// The folded sum over the pseudo-header, its length 0.
+    pseudo_sum: u16,
+}
+
+static_assertions::const_assert!(size_of::<HeaderTemplate>() <= 72);
+
+impl HeaderTemplate {
+    /// A template for segments from `src` to `dst`. `vlan` is the 802.1Q tag control information.
+    ///
+    /// # Errors
+    /// [`FamilyMismatch`].
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are the fields of three headers; each has its own type or name"
+    )]
+    pub fn new(
+        src_mac: MacAddr,
+        dst_mac: MacAddr,
+        vlan: Option<u16>,
+        src: IpAddr,
+        dst: IpAddr,
+        src_port: u16,
+        dst_port: u16,
+        ttl: u8,
+    ) -> Result<Self, FamilyMismatch> {
+        let mut l2l3 = [0; TAGGED_V6];
+        let mut l2 = |ethertype| EthernetHeader::new(dst_mac, src_mac, vlan, ethertype).emit(&mut l2l3);
+        let (l2l3_len, ip_sum) = match (src, dst) {
+            (IpAddr::V4(src), IpAddr::V4(dst)) => {
+                let ip = Ipv4Header {
+                    src,
+                    dst,
+                    protocol: PROTOCOL_TCP,
+                    ttl,
+                    tos: 0,
+                    id: 0,
+                    header_len: ipv4::HEADER_LEN as u8,
+                    total_len: 0,
+                    dont_fragment: true,
+                };
+                let start = l2(EtherType::Ipv4);
+                let mut header = [0; ipv4::HEADER_LEN];
+                ip.emit(&mut header);
+                put::<10, 2, _>(&mut header, [0, 0]);
+                let mut sum = Checksum::new();
+                sum.add(&header);
+                (append(&mut l2l3, start, &header), sum.fold())
+            }
+            (IpAddr::V6(src), IpAddr::V6(dst)) => {
+                let ip = Ipv6Header {
+                    src,
+                    dst,
+                    next_header: PROTOCOL_TCP,
+                    hop_limit: ttl,
+                    traffic_class: 0,
+                    flow_label: 0,
+                    payload_offset: ipv6::HEADER_LEN as u16,
+                    payload_len: 0,
+                };
+                let start = l2(EtherType::Ipv6);
+                let mut header = [0; ipv6::HEADER_LEN];
+                ip.emit(&mut header);
+                (append(&mut l2l3, start, &header), 0)
+            }
+            _ => return Err(FamilyMismatch),
+        };
+        let pseudo_sum = pseudo_header_sum(src, dst, 0).fold();
+        Ok(Self { l2l3, l2l3_len: l2l3_len as u8, src_port, dst_port, ip_sum, pseudo_sum })
+    }
+
+    /// Length of Ethernet and IP header: where TCP begins.
+    #[inline]
+    #[must_use]
+    pub const fn l2l3_len(&self) -> usize {
+        self.l2l3_len as usize
+    }
+
+    /// Length of all headers of `seg`: the room that [`HeaderTemplate::emit`] wants.
+    #[inline]
+    #[must_use]
+    pub fn header_len(&self, seg: &SegmentHead<'_>) -> usize {
+        self.l2l3_len() + seg.tcp_header_len()
+    }
+
+    /// The neighbour has another MAC address now.
+    pub fn set_dst_mac(&mut self, mac: MacAddr) {
+        put::<0, 6, _>(&mut self.l2l3, mac.0);
+    }
+
+    /// The sum over the pseudo-header of a segment with `tcp_len` bytes of header and payload. A NIC that segments (TSO)
+    /// wants it for a length of 0.
+    #[inline]
+    #[must_use]
+    pub fn pseudo_sum(&self, tcp_len: u32) -> Checksum {
+        let mut sum = Checksum::from_fold(self.pseudo_sum);
+        sum.add_u32(tcp_len);
+        sum
+    }
+
+    /// Writes the headers of a segment with `payload_len` bytes behind them into `out`, of [`HeaderTemplate::header_len`]
+    /// bytes, and returns their length. The TCP checksum is 0. Writes nothing and returns 0 if `out` is too short or the
+    /// packet exceeds what the IP length field can say.
+    #[inline]
+    pub fn emit(&self, out: &mut [u8], seg: &SegmentHead<'_>, payload_len: u32) -> usize {
+        if let (PLAIN_V4, None, Some(ts)) = (self.l2l3_len(), seg.options, seg.ts)
+            && let Some((l2l3, tcp)) = out.split_first_chunk_mut::<PLAIN_V4>()
+            && let Some(tcp) = tcp.first_chunk_mut::<TS_HEADER_LEN>()
+            && let Ok(total_len) = u16::try_from((ipv4::HEADER_LEN + TS_HEADER_LEN) as u64 + u64::from(payload_len))
+        {
+            self.emit_v4::<PLAIN_V4>(l2l3, total_len, seg.ecn);
+            self.emit_tcp_timestamps(tcp, seg, ts);
+            return PLAIN_V4 + TS_HEADER_LEN;
+        }
+        self.emit_general(out, seg, payload_len)
+    }
+
+    /// Every layout.
+    #[inline(never)]
+    fn emit_general(&self, out: &mut [u8], seg: &SegmentHead<'_>, payload_len: u32) -> usize {
+        let tcp_header_len = seg.tcp_header_len();
+        let Some(tcp_len) = payload_len.checked_add(tcp_header_len as u32) else {
+            debug_assert!(false, "a payload of 4 GiB");
+            return 0;
+        };
+        let Some((l2l3, tcp)) =
+            out.split_at_mut_checked(self.l2l3_len()).filter(|(_, tcp)| tcp.len() >= tcp_header_len)
+        else {
+            debug_assert!(false, "no room for the headers");
+            return 0;
+        };
+        if !self.emit_l2l3(l2l3, tcp_len, seg.ecn) {
+            debug_assert!(false, "the packet exceeds the IP length field");
+            return 0;
+        }
+        let header = seg.tcp_header((self.src_port, self.dst_port), tcp_header_len);
+        header.emit(tcp);
+        let options = tcp.get_mut(tcp::HEADER_LEN..tcp_header_len).unwrap_or_default();
+        if let Some(all) = seg.options {
+            all.emit(options);
+        } else if let (Some(ts), Some(options)) = (seg.ts, options.first_chunk_mut()) {
+            emit_fixed_timestamps(options, ts);
+        }
+        self.l2l3_len() + tcp_header_len
+    }
+
+    /// Ethernet and IP in front of `tcp_len` bytes; false if the length field cannot say so many.
+    fn emit_l2l3(&self, out: &mut [u8], tcp_len: u32, ecn: u8) -> bool {
+        let v4_len = tcp_len.checked_add(ipv4::HEADER_LEN as u32).and_then(|len| u16::try_from(len).ok());
+        let v6_len = u16::try_from(tcp_len).ok();
+        match (out.len(), v4_len, v6_len) {
+            (PLAIN_V4, Some(len), _) => out.first_chunk_mut().map(|out| self.emit_v4::<PLAIN_V4>(out, len, ecn)),
+            (TAGGED_V4, Some(len), _) => out.first_chunk_mut().map(|out| self.emit_v4::<TAGGED_V4>(out, len, ecn)),
+            (PLAIN_V6, _, Some(len)) => out.first_chunk_mut().map(|out| self.emit_v6::<PLAIN_V6>(out, len, ecn)),
+            (TAGGED_V6, _, Some(len)) => out.first_chunk_mut().map(|out| self.emit_v6::<TAGGED_V6>(out, len, ecn)),
+            _ => None,
+        }
+        .is_some()
+    }
+
+    /// `N` bytes of Ethernet and IPv4. The checksum follows from the template's sum (RFC 1624: only fields that are 0 in the
+    /// template are added).
+    #[inline(always)]
+    fn emit_v4<const N: usize>(&self, out: &mut [u8; N], total_len: u16, ecn: u8) {
+        const { assert!(N == PLAIN_V4 || N == TAGGED_V4) };
+        out.copy_from_slice(&self.l2l3[..N]);
+        let ecn = ecn & 3;
+        // Three terms of 16 bits: two folds suffice.
+        let sum = u32::from(self.ip_sum) + u32::from(total_len) + u32::from(ecn);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        let sum = (sum + (sum >> 16)) as u16;
+        if let Some(ip) = out.last_chunk_mut::<{ ipv4::HEADER_LEN }>() {
+            ip[1] = ecn;
+            put::<2, 2, _>(ip, total_len.to_be_bytes());
+            put::<10, 2, _>(ip, (!sum).to_be_bytes());
+        }
+    }
+
+    /// `N` bytes of Ethernet and IPv6.
+    #[inline(always)]
+    fn emit_v6<const N: usize>(&self, out: &mut [u8; N], payload_len: u16, ecn: u8) {
+        const { assert!(N == PLAIN_V6 || N == TAGGED_V6) };
+        out.copy_from_slice(&self.l2l3[..N]);
+        if let Some(ip) = out.last_chunk_mut::<{ ipv6::HEADER_LEN }>() {
+            // The traffic class lies across the first two bytes; ECN is its low end.
+            ip[1] = (ecn & 3) << 4;
+            put::<4, 2, _>(ip, payload_len.to_be_bytes());
+        }
+    }
+
+    /// A TCP header with timestamps only.
+    #[inline(always)]
+    fn emit_tcp_timestamps(&self, out: &mut [u8; TS_HEADER_LEN], seg: &SegmentHead<'_>, ts: (u32, u32)) {
+        let header = seg.tcp_header((self.src_port, self.dst_port), TS_HEADER_LEN);
+        if let Some((fixed, options)) = out.split_first_chunk_mut::<{ tcp::HEADER_LEN }>() {
+            header.emit_fixed(fixed);
+            if let Some(options) = options.first_chunk_mut() {
+                emit_fixed_timestamps(options, ts);
+            }
+        }
+    }
+}
+
+/// Copies `header` to `at`, which leaves room for it, and returns where it ends.
+fn append(l2l3: &mut [u8; TAGGED_V6], at: usize, header: &[u8]) -> usize {
+    for (to, from) in l2l3.iter_mut().skip(at).zip(header) {
+        *to = *from;
+    }
+    at + header.len()
+}
+
+/// The TCP checksum, as [`write_tcp_checksum`] wants it: `pseudo` is the sum of the pseudo-header, `tcp_header` has a
+/// checksum field of 0, the pieces of the payload follow in their order and may have odd lengths.
+#[inline]
+pub fn tcp_checksum<'a>(pseudo: Checksum, tcp_header: &[u8], payload: impl IntoIterator<Item = &'a [u8]>) -> u16 {
+    let mut sum = pseudo;
+    sum.add(tcp_header);
+    for piece in payload {
+        sum.add(piece);
+    }
+    sum.finish()
+}
+
+/// Stores `sum` in the checksum field of the TCP header at `l4_offset` of `header`: a finished checksum, or the folded
+/// pseudo-header sum for a NIC to complete.
+#[inline]
+pub fn write_tcp_checksum(header: &mut [u8], l4_offset: usize, sum: u16) {
+    let field = header.get_mut(l4_offset + tcp::CHECKSUM_OFFSET..).and_then(|rest| rest.first_chunk_mut::<2>());
+    debug_assert!(field.is_some(), "no TCP header at this offset");
+    if let Some(field) = field {
+        *field = sum.to_be_bytes();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,250 @@
+//! A received TCP segment, read once from the frame. The plain case (untagged, IPv4 without options, checksums verified by
+//! the NIC) is straight-line; everything else, errors included, is one call away in `parse_general`.
+
+use core::net::{IpAddr, Ipv4Addr};
+
+use super::bytes::{be16, be32, take};
+use super::ethernet::{self, EtherType, EthernetHeader, MacAddr};
+use super::ipv4::{self, Ipv4Header};
+use super::ipv6::Ipv6Header;
+use super::tcp::{self, TcpHeader};
+use super::{Checksum, PROTOCOL_TCP, ParseError};
+
+/// What the NIC says about one checksum.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ChecksumVerdict {
+    /// It is right, or the data cannot have been damaged (a neighbour on the same machine that leaves it unfinished).
+    Good,
+    /// It was not looked at: software does.
+    #[default]
+    Unknown,
+    /// It is wrong.
+    Bad,
+}
+
+/// What the NIC says about a frame's checksums. The default is that it says nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RxChecksum {
+    /// The IPv4 header's; not looked at for IPv6.
+    pub ip: ChecksumVerdict,
+    /// TCP's.
+    pub l4: ChecksumVerdict,
+}
+
+impl RxChecksum {
+    /// Both verified.
+    pub const GOOD: Self = Self { ip: ChecksumVerdict::Good, l4: ChecksumVerdict::Good };
+    /// Neither looked at.
+    pub const UNKNOWN: Self = Self { ip: ChecksumVerdict::Unknown, l4: ChecksumVerdict::Unknown };
+
+    #[inline]
+    const fn is_good(self) -> bool {
+        matches!(self, Self::GOOD)
+    }
+}
+
+/// A TCP segment within the bytes that it was parsed from: lengths and offsets are checked, checksums are right.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TcpPacket {
+    /// Source MAC address; zeros for a bare IP packet.
+    pub src_mac: MacAddr,
+    /// Destination MAC address; zeros for a bare IP packet.
+    pub dst_mac: MacAddr,
+    /// The 802.1Q tag control information, if the frame has a tag.
+    pub vlan: Option<u16>,
+    /// Source address.
+    pub src: IpAddr,
+    /// Destination address, of the same family.
+    pub dst: IpAddr,
+    /// DSCP and ECN, of either IP version.
+    pub tos: u8,
+    /// The fixed TCP header.
+    pub tcp: TcpHeader,
+    /// Where the payload begins; the options end there.
+    pub payload_offset: u16,
+    /// Length of the payload: padding is not part of it.
+    pub payload_len: u16,
+}
+
+/// Ethernet, IPv4 and TCP without options anywhere.
+const PLAIN_LEN: usize = ethernet::HEADER_LEN + PLAIN_IP_TCP_LEN;
+const PLAIN_IP_TCP_LEN: usize = ipv4::HEADER_LEN + tcp::HEADER_LEN;
+
+impl TcpPacket {
+    /// Parses an Ethernet frame.
+    ///
+    /// # Errors
+    /// Any [`ParseError`] except [`ParseError::BadOption`]: options are read by whoever needs them.
+    #[inline]
+    pub fn parse_frame(frame: &[u8], rx: RxChecksum) -> Result<Self, ParseError> {
+        if rx.is_good()
+            && let Some(packet) = Self::parse_plain(frame)
+        {
+            return Ok(packet);
+        }
+        Self::parse_general(frame, rx)
+    }
+
+    /// Parses an IP packet that has no link header. Offsets count from its start.
+    ///
+    /// # Errors
+    /// As [`TcpPacket::parse_frame`].
+    pub fn parse_ip(packet: &[u8], rx: RxChecksum) -> Result<Self, ParseError> {
+        let ethertype = match packet.first().ok_or(ParseError::Short)? >> 4 {
+            4 => EtherType::Ipv4,
+            6 => EtherType::Ipv6,
+            _ => return Err(ParseError::BadVersion),
+        };
+        let mut link = EthernetHeader::new(MacAddr::default(), MacAddr::default(), None, ethertype);
+        link.header_len = 0;
+        Self::parse_network(packet, &link, packet, rx)
+    }
+
+    /// The options.
+    #[inline]
+    #[must_use]
+    pub fn options<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
+        let end = usize::from(self.payload_offset);
+        let start = end + tcp::HEADER_LEN - usize::from(self.tcp.header_len);
+        frame.get(start..end).unwrap_or_default()
+    }
+
+    /// The payload. `frame` is what this was parsed from.
+    #[inline]
+    #[must_use]
+    pub fn payload<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
+        let start = usize::from(self.payload_offset);
+        frame.get(start..start + usize::from(self.payload_len)).unwrap_or_default()
+    }
+
+    /// How much of the sequence space the segment takes: payload, SYN and FIN.
+    #[inline]
+    #[must_use]
+    pub fn segment_len(&self) -> u32 {
+        u32::from(self.payload_len) + u32::from(self.tcp.flags.syn()) + u32::from(self.tcp.flags.fin())
+    }
+
+    /// The ECN bits: 3 is "congestion experienced" (RFC 3168).
+    #[inline]
+    #[must_use]
+    pub const fn ecn(&self) -> u8 {
+        self.tos & 3
+    }
+
+    /// Whether it goes from one host to one host. Nothing else may open a connection (RFC 9293 section 3.9.2.3), and only
+    /// the stack knows its own subnet's broadcast address.
+    #[must_use]
+    pub fn is_unicast(&self) -> bool {
+        let group = |address: IpAddr| match address {
+            IpAddr::V4(v4) => v4.is_multicast() || v4.is_broadcast() || v4.is_unspecified(),
+            IpAddr::V6(v6) => v6.is_multicast() || v6.is_unspecified(),
+        };
+        !self.dst_mac.is_multicast() && !group(self.src) && !group(self.dst)
+    }
+
+    /// The plain case, and only if nothing is wrong with it.
+    #[inline(always)]
+    fn parse_plain(frame: &[u8]) -> Option<Self> {
+        let head = frame.first_chunk::<PLAIN_LEN>()?;
+        // EtherType, version and header length, DSCP and ECN.
+        let start = be32::<12, _>(head);
+        // Flags and fragment offset, time to live, protocol.
+        let middle = be32::<20, _>(head);
+        let total_len = be16::<16, _>(head);
+        let tcp = TcpHeader::from_fixed(&take::<34, 20, _>(head));
+        let headers = ipv4::HEADER_LEN as u16 + u16::from(tcp.header_len);
+        if start & 0xffff_ff00 != 0x0800_4500
+            || middle & 0x3fff_00ff != u32::from(PROTOCOL_TCP)
+            || usize::from(tcp.header_len) < tcp::HEADER_LEN
+            || total_len < headers
+            || usize::from(total_len) > frame.len() - ethernet::HEADER_LEN
+        {
+            return None;
+        }
+        Some(Self {
+            src_mac: MacAddr(take::<6, 6, _>(head)),
+            dst_mac: MacAddr(take::<0, 6, _>(head)),
+            vlan: None,
+            src: IpAddr::V4(Ipv4Addr::from(take::<26, 4, _>(head))),
+            dst: IpAddr::V4(Ipv4Addr::from(take::<30, 4, _>(head))),
+            tos: start as u8,
+            tcp,
+            payload_offset: ethernet::HEADER_LEN as u16 + headers,
+            payload_len: total_len - headers,
+        })
+    }
+
+    /// Every case, layer by layer.
+    #[inline(never)]
+    fn parse_general(frame: &[u8], rx: RxChecksum) -> Result<Self, ParseError> {
+        let link = EthernetHeader::parse(frame)?;
+        let packet = frame.get(usize::from(link.header_len)..).ok_or(ParseError::Short)?;
+        Self::parse_network(frame, &link, packet, rx)
+    }
+
+    /// `packet` is `frame` behind the link header.
+    fn parse_network(frame: &[u8], link: &EthernetHeader, packet: &[u8], rx: RxChecksum) -> Result<Self, ParseError> {
+        debug_assert_eq!(frame.len(), usize::from(link.header_len) + packet.len());
+        let (src, dst, tos, protocol, offset, len) = match link.ethertype {
+            EtherType::Ipv4 => {
+                let ip = Ipv4Header::parse(packet, rx.ip == ChecksumVerdict::Unknown)?;
+                if rx.ip == ChecksumVerdict::Bad {
+                    return Err(ParseError::BadIpChecksum);
+                }
+                let offset = u16::from(ip.header_len);
+                (IpAddr::V4(ip.src), IpAddr::V4(ip.dst), ip.tos, ip.protocol, offset, ip.total_len - offset)
+            }
+            EtherType::Ipv6 => {
+                let ip = Ipv6Header::parse(packet)?;
+                let (src, dst) = (IpAddr::V6(ip.src), IpAddr::V6(ip.dst));
+                (src, dst, ip.traffic_class, ip.next_header, ip.payload_offset, ip.payload_len)
+            }
+            _ => return Err(ParseError::NotIp),
+        };
+        if protocol != PROTOCOL_TCP {
+            return Err(ParseError::NotTcp);
+        }
+        let start = usize::from(offset);
+        let segment = packet.get(start..start + usize::from(len)).ok_or(ParseError::BadTotalLen)?;
+        let tcp = TcpHeader::parse(segment)?;
+        match rx.l4 {
+            ChecksumVerdict::Good => {}
+            ChecksumVerdict::Unknown if segment_sum(src, dst, segment, len) == 0 => {}
+            _ => return Err(ParseError::BadTcpChecksum),
+        }
+        let header_len = u16::from(tcp.header_len);
+        Ok(Self {
+            src_mac: link.src,
+            dst_mac: link.dst,
+            vlan: link.vlan,
+            src,
+            dst,
+            tos,
+            tcp,
+            payload_offset: u16::from(link.header_len) + offset + header_len,
+            payload_len: len - header_len,
+        })
+    }
+}
+
+/// The checksum over pseudo-header and segment: 0 if the one inside is right.
+fn segment_sum(src: IpAddr, dst: IpAddr, segment: &[u8], len: u16) -> u16 {
+    let mut sum = pseudo_header_sum(src, dst, u32::from(len));
+    sum.add(segment);
+    sum.finish()
+}
+
+/// The sum of a TCP pseudo-header. Addresses of different families have none and count as nothing.
+#[inline]
+pub(super) fn pseudo_header_sum(src: IpAddr, dst: IpAddr, len: u32) -> Checksum {
+    let mut sum = Checksum::new();
+    match (src, dst) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => sum.add_pseudo_v4(src.octets(), dst.octets(), PROTOCOL_TCP, len as u16),
+        (IpAddr::V6(src), IpAddr::V6(dst)) => sum.add_pseudo_v6(src.octets(), dst.octets(), PROTOCOL_TCP, len),
+        _ => debug_assert!(false, "addresses of two families"),
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests;
