@@ -108,19 +108,30 @@ fn sum_le(bytes: &[u8]) -> u64 {
     let (blocks, rest) = bytes.as_chunks::<64>();
     let mut sum = 0;
     for block in blocks {
-        sum = add_words(sum, block);
+        sum = add_words(sum, block.as_chunks::<8>().0);
     }
-    let (words, rest) = rest.as_chunks::<8>();
+    let rest = match rest.split_first_chunk::<32>() {
+        Some((half, after)) => {
+            sum = add_words(sum, half.as_chunks::<8>().0);
+            after
+        }
+        None => rest,
+    };
+    let (words, tail) = rest.as_chunks::<8>();
     for word in words {
         sum = end_around_add(sum, u64::from_le_bytes(*word));
     }
-    end_around_add(sum, tail_le(rest))
+    let tail = match bytes.last_chunk::<8>() {
+        // The tail is the high end of the last eight bytes. Two shifts, since one by 64 there is not.
+        Some(last) => u64::from_le_bytes(*last) >> 8 >> (56 - 8 * tail.len()),
+        None => short_le(bytes),
+    };
+    end_around_add(sum, tail)
 }
 
-/// One carry chain over eight words.
+/// One carry chain.
 #[inline(always)]
-fn add_words(sum: u64, block: &[u8; 64]) -> u64 {
-    let (words, _) = block.as_chunks::<8>();
+fn add_words(sum: u64, words: &[[u8; 8]]) -> u64 {
     let mut sum = sum;
     let mut carry = false;
     for word in words {
@@ -130,26 +141,9 @@ fn add_words(sum: u64, block: &[u8; 64]) -> u64 {
     end_around_add(sum, u64::from(carry))
 }
 
-/// Up to seven bytes as one little-endian number.
-#[inline(always)]
-fn tail_le(rest: &[u8]) -> u64 {
-    let mut tail = 0;
-    let mut rest = rest;
-    let mut shift = 0;
-    if let Some((four, after)) = rest.split_first_chunk::<4>() {
-        tail = u64::from(u32::from_le_bytes(*four));
-        shift = 32;
-        rest = after;
-    }
-    if let Some((two, after)) = rest.split_first_chunk::<2>() {
-        tail |= u64::from(u16::from_le_bytes(*two)) << shift;
-        shift += 16;
-        rest = after;
-    }
-    if let [last] = rest {
-        tail |= u64::from(*last) << shift;
-    }
-    tail
+/// Up to seven bytes as one number.
+fn short_le(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte))
 }
 
 #[cfg(test)]

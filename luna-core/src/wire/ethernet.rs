@@ -60,17 +60,21 @@ impl FromStr for MacAddr {
 
     fn from_str(text: &str) -> Result<Self, MacAddrError> {
         let mut mac = [0; 6];
-        let mut parts = text.split(':');
-        for byte in &mut mac {
-            let part = parts.next().ok_or(MacAddrError)?;
-            // from_str_radix alone would take a sign.
-            if part.len() != 2 || !part.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-                return Err(MacAddrError);
+        let mut rest = text.as_bytes();
+        for (nth, byte) in mac.iter_mut().enumerate() {
+            if nth != 0 {
+                rest = rest.strip_prefix(b":").ok_or(MacAddrError)?;
             }
-            *byte = u8::from_str_radix(part, 16).map_err(|_| MacAddrError)?;
+            let (&[high, low], after) = rest.split_first_chunk().ok_or(MacAddrError)?;
+            *byte = hex_digit(high)? << 4 | hex_digit(low)?;
+            rest = after;
         }
-        if parts.next().is_some() { Err(MacAddrError) } else { Ok(Self(mac)) }
+        if rest.is_empty() { Ok(Self(mac)) } else { Err(MacAddrError) }
     }
+}
+
+fn hex_digit(digit: u8) -> Result<u8, MacAddrError> {
+    char::from(digit).to_digit(16).map(|value| value as u8).ok_or(MacAddrError)
 }
 
 /// What an Ethernet frame carries.

@@ -103,7 +103,7 @@ impl Ipv4Header {
 }
 
 /// Whether the checksum of a whole header (options included) is right.
-#[inline]
+#[inline(always)]
 pub(super) fn checksum_holds(header: &[u8]) -> bool {
     let mut sum = Checksum::new();
     sum.add(header);

@@ -1,5 +1,5 @@
 //! A received TCP segment, read once from the frame. The plain case (untagged, IPv4 without options, checksums verified by
-//! the NIC) is straight-line; everything else, errors included, is one call away in `parse_general`.
+//! the NIC) is straight-line; everything else, errors included, is one call away.
 
 use core::net::{IpAddr, Ipv4Addr};
 
@@ -8,6 +8,7 @@ use super::ethernet::{self, EtherType, EthernetHeader, MacAddr};
 use super::ipv4::{self, Ipv4Header};
 use super::ipv6::Ipv6Header;
 use super::tcp::{self, TcpHeader};
+use super::tcp_options::{self, fixed_timestamps};
 use super::{Checksum, PROTOCOL_TCP, ParseError};
 
 /// What the NIC says about one checksum.
@@ -82,7 +83,7 @@ impl TcpPacket {
         {
             return Ok(packet);
         }
-        Self::parse_general(frame, rx)
+        Self::parse_checked(frame, rx)
     }
 
     /// Parses an IP packet that has no link header. Offsets count from its start.
@@ -90,23 +91,34 @@ impl TcpPacket {
     /// # Errors
     /// As [`TcpPacket::parse_frame`].
     pub fn parse_ip(packet: &[u8], rx: RxChecksum) -> Result<Self, ParseError> {
-        let ethertype = match packet.first().ok_or(ParseError::Short)? >> 4 {
-            4 => EtherType::Ipv4,
-            6 => EtherType::Ipv6,
-            _ => return Err(ParseError::BadVersion),
-        };
-        let mut link = EthernetHeader::new(MacAddr::default(), MacAddr::default(), None, ethertype);
-        link.header_len = 0;
-        Self::parse_network(packet, &link, packet, rx)
+        let version = packet.first().ok_or(ParseError::Short)? >> 4;
+        let none = MacAddr::default();
+        let link = EthernetHeader { dst: none, src: none, vlan: None, ethertype: EtherType::Other(0), header_len: 0 };
+        match version {
+            4 => Self::parse_ipv4(packet, &link, rx),
+            6 => Self::parse_ipv6(packet, &link, rx),
+            _ => Err(ParseError::BadVersion),
+        }
     }
 
-    /// The options.
+    /// The options. `frame` is what this was parsed from.
     #[inline]
     #[must_use]
     pub fn options<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
         let end = usize::from(self.payload_offset);
         let start = end + tcp::HEADER_LEN - usize::from(self.tcp.header_len);
         frame.get(start..end).unwrap_or_default()
+    }
+
+    /// TSval and TSecr, if they are all the options and in their fixed layout (see [`fixed_timestamps`]).
+    #[inline]
+    #[must_use]
+    pub fn fixed_timestamps(&self, frame: &[u8]) -> Option<(u32, u32)> {
+        if usize::from(self.tcp.header_len) != tcp::HEADER_LEN + tcp_options::TIMESTAMPS_LEN {
+            return None;
+        }
+        let headers = frame.get(..usize::from(self.payload_offset))?;
+        fixed_timestamps(headers.last_chunk::<{ tcp_options::TIMESTAMPS_LEN }>()?)
     }
 
     /// The payload. `frame` is what this was parsed from.
@@ -174,44 +186,77 @@ impl TcpPacket {
         })
     }
 
-    /// Every case, layer by layer.
+    /// What needs its checksums verified, is not plain, or not right.
     #[inline(never)]
-    fn parse_general(frame: &[u8], rx: RxChecksum) -> Result<Self, ParseError> {
-        let link = EthernetHeader::parse(frame)?;
-        let packet = frame.get(usize::from(link.header_len)..).ok_or(ParseError::Short)?;
-        Self::parse_network(frame, &link, packet, rx)
+    fn parse_checked(frame: &[u8], rx: RxChecksum) -> Result<Self, ParseError> {
+        match Self::parse_plain(frame) {
+            Some(packet) => packet.check_plain(frame, rx),
+            None => Self::parse_layers(frame, rx),
+        }
     }
 
-    /// `packet` is `frame` behind the link header.
-    fn parse_network(frame: &[u8], link: &EthernetHeader, packet: &[u8], rx: RxChecksum) -> Result<Self, ParseError> {
-        debug_assert_eq!(frame.len(), usize::from(link.header_len) + packet.len());
-        let (src, dst, tos, protocol, offset, len) = match link.ethertype {
-            EtherType::Ipv4 => {
-                let ip = Ipv4Header::parse(packet, rx.ip == ChecksumVerdict::Unknown)?;
-                if rx.ip == ChecksumVerdict::Bad {
-                    return Err(ParseError::BadIpChecksum);
-                }
-                let offset = u16::from(ip.header_len);
-                (IpAddr::V4(ip.src), IpAddr::V4(ip.dst), ip.tos, ip.protocol, offset, ip.total_len - offset)
-            }
-            EtherType::Ipv6 => {
-                let ip = Ipv6Header::parse(packet)?;
-                let (src, dst) = (IpAddr::V6(ip.src), IpAddr::V6(ip.dst));
-                (src, dst, ip.traffic_class, ip.next_header, ip.payload_offset, ip.payload_len)
-            }
-            _ => return Err(ParseError::NotIp),
-        };
-        if protocol != PROTOCOL_TCP {
+    /// Acts on the verdicts for a packet from `parse_plain`.
+    #[inline(always)]
+    fn check_plain(self, frame: &[u8], rx: RxChecksum) -> Result<Self, ParseError> {
+        let head = frame.first_chunk::<PLAIN_LEN>().ok_or(ParseError::Short)?;
+        let ip: [u8; ipv4::HEADER_LEN] = take::<14, 20, _>(head);
+        check(rx.ip, || ipv4::checksum_holds(&ip), ParseError::BadIpChecksum)?;
+        let end = usize::from(self.payload_offset) + usize::from(self.payload_len);
+        let segment = frame.get(PLAIN_LEN - tcp::HEADER_LEN..end).ok_or(ParseError::BadTotalLen)?;
+        check(rx.l4, || segment_holds(self.src, self.dst, segment), ParseError::BadTcpChecksum)?;
+        Ok(self)
+    }
+
+    /// Every case, layer by layer.
+    fn parse_layers(frame: &[u8], rx: RxChecksum) -> Result<Self, ParseError> {
+        let link = EthernetHeader::parse(frame)?;
+        match link.ethertype {
+            EtherType::Ipv4 => Self::parse_ipv4(frame, &link, rx),
+            EtherType::Ipv6 => Self::parse_ipv6(frame, &link, rx),
+            _ => Err(ParseError::NotIp),
+        }
+    }
+
+    fn parse_ipv4(frame: &[u8], link: &EthernetHeader, rx: RxChecksum) -> Result<Self, ParseError> {
+        let packet = frame.get(usize::from(link.header_len)..).ok_or(ParseError::Short)?;
+        let ip = Ipv4Header::parse(packet, rx.ip == ChecksumVerdict::Unknown)?;
+        if rx.ip == ChecksumVerdict::Bad {
+            return Err(ParseError::BadIpChecksum);
+        }
+        let segment =
+            packet.get(usize::from(ip.header_len)..usize::from(ip.total_len)).ok_or(ParseError::BadTotalLen)?;
+        if ip.protocol != PROTOCOL_TCP {
             return Err(ParseError::NotTcp);
         }
-        let start = usize::from(offset);
-        let segment = packet.get(start..start + usize::from(len)).ok_or(ParseError::BadTotalLen)?;
-        let tcp = TcpHeader::parse(segment)?;
-        match rx.l4 {
-            ChecksumVerdict::Good => {}
-            ChecksumVerdict::Unknown if segment_sum(src, dst, segment, len) == 0 => {}
-            _ => return Err(ParseError::BadTcpChecksum),
+        let offset = u16::from(link.header_len) + u16::from(ip.header_len);
+        Self::parse_segment(link, IpAddr::V4(ip.src), IpAddr::V4(ip.dst), ip.tos, offset, segment, rx.l4)
+    }
+
+    fn parse_ipv6(frame: &[u8], link: &EthernetHeader, rx: RxChecksum) -> Result<Self, ParseError> {
+        let packet = frame.get(usize::from(link.header_len)..).ok_or(ParseError::Short)?;
+        let ip = Ipv6Header::parse(packet)?;
+        let (start, len) = (usize::from(ip.payload_offset), usize::from(ip.payload_len));
+        let segment = packet.get(start..start + len).ok_or(ParseError::BadTotalLen)?;
+        if ip.next_header != PROTOCOL_TCP {
+            return Err(ParseError::NotTcp);
         }
+        let offset = u16::from(link.header_len) + ip.payload_offset;
+        Self::parse_segment(link, IpAddr::V6(ip.src), IpAddr::V6(ip.dst), ip.traffic_class, offset, segment, rx.l4)
+    }
+
+    /// `segment`, at most 65535 bytes, stands at `offset` of the frame. In line, so that the addresses' family is known.
+    #[inline(always)]
+    fn parse_segment(
+        link: &EthernetHeader,
+        src: IpAddr,
+        dst: IpAddr,
+        tos: u8,
+        offset: u16,
+        segment: &[u8],
+        verdict: ChecksumVerdict,
+    ) -> Result<Self, ParseError> {
+        let tcp = TcpHeader::parse(segment)?;
+        check(verdict, || segment_holds(src, dst, segment), ParseError::BadTcpChecksum)?;
         let header_len = u16::from(tcp.header_len);
         Ok(Self {
             src_mac: link.src,
@@ -221,17 +266,29 @@ impl TcpPacket {
             dst,
             tos,
             tcp,
-            payload_offset: u16::from(link.header_len) + offset + header_len,
-            payload_len: len - header_len,
+            payload_offset: offset + header_len,
+            payload_len: segment.len() as u16 - header_len,
         })
     }
 }
 
-/// The checksum over pseudo-header and segment: 0 if the one inside is right.
-fn segment_sum(src: IpAddr, dst: IpAddr, segment: &[u8], len: u16) -> u16 {
-    let mut sum = pseudo_header_sum(src, dst, u32::from(len));
+/// Acts on a verdict; `holds` is the software's check.
+#[inline(always)]
+fn check(verdict: ChecksumVerdict, holds: impl FnOnce() -> bool, error: ParseError) -> Result<(), ParseError> {
+    let good = match verdict {
+        ChecksumVerdict::Good => true,
+        ChecksumVerdict::Unknown => holds(),
+        ChecksumVerdict::Bad => false,
+    };
+    if good { Ok(()) } else { Err(error) }
+}
+
+/// Whether the checksum of a segment is right.
+#[inline(always)]
+fn segment_holds(src: IpAddr, dst: IpAddr, segment: &[u8]) -> bool {
+    let mut sum = pseudo_header_sum(src, dst, segment.len() as u32);
     sum.add(segment);
-    sum.finish()
+    sum.finish() == 0
 }
 
 /// The sum of a TCP pseudo-header. Addresses of different families have none and count as nothing.
