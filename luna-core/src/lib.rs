@@ -1,6 +1,26 @@
 #![no_std]
-//! Luna core.
+//! Luna's core: a TCP stack for storage RPC as a pure state machine over caller-supplied memory, time, entropy and queues.
+//!
+//! | module | what | paper |
+//! | --- | --- | --- |
+//! | [`zbuf`] | reference-counted objs in hugepage zones, by virtual and I/O address | §6 |
+//! | [`nic`] | the seam to drivers, in bursts of zbufs; the in-memory pair | §4.2, §6.2 |
+//! | [`wire`] | Ethernet, IPv4, IPv6, TCP: parsed once, built from templates | |
+//! | [`tcp`] | the protocol (RFC 9293) as data and pure steps | §4.2, §9 |
+//! | [`stack`] | one thread's loop, inline run-to-completion | §5 |
+//!
+//! Absent on purpose: an operating system, a heap, globals, threads, clocks, and panics on anything from the wire.
+
 #[cfg(test)]
 extern crate std;
+
+mod counters;
+pub mod nic;
+mod slab;
+pub mod stack;
+pub mod tcp;
+pub mod time;
 pub mod wire;
 pub mod zbuf;
+
+pub use counters::Counters;

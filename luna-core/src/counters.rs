@@ -1,0 +1,117 @@
+//! Counters of a stack: everything dropped or refused, by reason, and what the protocol did.
+
+use crate::wire::ParseError;
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Counters of a stack, cumulative.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: u64,)*
+            /// Frames dropped by the parser, by [`ParseError::index`].
+            pub malformed: [u64; ParseError::COUNT],
+        }
+
+        impl Counters {
+            /// Every counter with its name, for printing.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+                [$((stringify!($name), self.$name),)*]
+                    .into_iter()
+                    .chain(ParseError::ALL.iter().zip(self.malformed).map(|(e, n)| (e.as_str(), n)))
+            }
+        }
+    };
+}
+
+counters! {
+    /// Segments received that parsed.
+    segments_in,
+    /// Segments sent, retransmissions and bare acknowledgments included.
+    segments_out,
+    /// Segments that took the fast path.
+    fast_path,
+    /// Payload bytes delivered to applications.
+    bytes_in,
+    /// Payload bytes sent for the first time.
+    bytes_out,
+    /// Bare acknowledgments sent.
+    acks_out,
+    /// Connections opened by us.
+    active_opens,
+    /// Connections opened by peers.
+    passive_opens,
+    /// Connections that became established.
+    established,
+    /// Segments retransmitted, for whatever reason.
+    retransmits,
+    /// Times that loss was detected by duplicate acknowledgments or SACK.
+    fast_recoveries,
+    /// Times that the retransmission timer fired.
+    rtos,
+    /// SYNs sent again.
+    syn_retransmits,
+    /// Zero-window probes sent.
+    window_probes,
+    /// RTT samples taken.
+    rtt_samples,
+    /// Data segments that arrived ahead of their turn and were kept.
+    out_of_order,
+    /// Segments with nothing new in them.
+    duplicates,
+    /// Segments outside the window.
+    outside_window,
+    /// Segments refused by PAWS (RFC 7323 §5).
+    paws,
+    /// Acknowledgments of data never sent, or too old.
+    bad_ack,
+    /// Challenge acknowledgments sent (RFC 5961).
+    challenge_acks,
+    /// Challenge acknowledgments not sent because of their rate limit.
+    challenge_acks_limited,
+    /// Segments with unusable options.
+    bad_options,
+    /// Out-of-order data dropped because pool or budget was full.
+    out_of_order_full,
+    /// In-order data dropped because the application holds more than the receive budget.
+    over_budget,
+    /// Resets received that ended a connection.
+    resets_in,
+    /// Resets sent.
+    resets_out,
+    /// Connections that ran into a time limit.
+    timeouts,
+    /// SYNs for a port that nobody listens on, and segments of no connection.
+    no_connection,
+    /// SYNs refused because the connection table or the flow table was full.
+    connections_full,
+    /// SYNs refused because the listener's backlog was full.
+    backlog_full,
+    /// Frames that were not addressed to us.
+    not_ours,
+    /// Frames to or from a group address.
+    not_unicast,
+    /// Transmissions put off because the queue was full.
+    tx_queue_full,
+    /// Transmissions put off because there was no obj for the header.
+    no_header_obj,
+    /// Transmissions put off because all segment records were in use.
+    no_segment_record,
+    /// Sends refused because a queue or the entry pool was full.
+    sends_refused,
+    /// Transmissions put off because the next hop's address is not known.
+    no_neighbor,
+    /// Data that arrived after `close`.
+    data_after_close,
+    /// Connections ended because foreign memory was revoked under them.
+    revoked,
+    /// Turns that put timers off because the clock had jumped and frames were still waiting.
+    clock_jumps,
+}
+
+impl Counters {
+    pub(crate) fn malformed(&mut self, e: ParseError) {
+        if let Some(n) = self.malformed.get_mut(e.index()) {
+            *n += 1;
+        }
+    }
+}

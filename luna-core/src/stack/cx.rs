@@ -1,0 +1,344 @@
+//! What an application may do, inside callbacks and outside: a view of the stack without its loop.
+
+use core::net::{IpAddr, SocketAddr};
+use core::ops::RangeInclusive;
+
+use heapless::VecView;
+
+use super::flow::FlowKey;
+use super::{Bind, ConnId, ConnectError, ListenError, ListenerId, PathId, SendError, Stack, Stale, listener, path};
+use crate::counters::Counters;
+use crate::nic::NicQueue;
+use crate::tcp::{State, TcpInfo};
+use crate::time::Instant;
+use crate::wire::MacAddr;
+use crate::zbuf::{Frag, Pool};
+
+/// Ports that Luna's clients use (paper §7.1).
+pub const CLIENT_PORTS: RangeInclusive<u16> = 61440..=65535;
+
+/// Where to connect to, and from where.
+#[derive(Clone, Debug)]
+pub struct Connect {
+    /// The peer.
+    pub remote: SocketAddr,
+    /// Local address; `None` lets the path choose.
+    pub local: Option<IpAddr>,
+    /// Local ports to choose from.
+    pub ports: RangeInclusive<u16>,
+    /// The path; `None` for the first that has an address of the peer's family.
+    pub path: Option<PathId>,
+    /// The application's own number for the connection.
+    pub user: u64,
+}
+
+impl Connect {
+    /// To `remote`, everything else left to the stack.
+    #[must_use]
+    pub const fn to(remote: SocketAddr) -> Self {
+        Self { remote, local: None, ports: CLIENT_PORTS, path: None, user: 0 }
+    }
+}
+
+/// The stack as applications see it.
+pub struct Cx<'s, 'm, Q> {
+    pub(super) stack: &'s mut Stack<'m, Q>,
+}
+
+impl<Q: NicQueue> Cx<'_, '_, Q> {
+    /// The time of this turn.
+    #[must_use]
+    #[inline(always)]
+    pub fn now(&self) -> Instant {
+        self.stack.now
+    }
+
+    /// Listens.
+    ///
+    /// # Errors
+    /// [`ListenError`].
+    pub fn listen(&mut self, bind: Bind, user: u64) -> Result<ListenerId, ListenError> {
+        let s = &mut *self.stack;
+        if bind.port == 0 {
+            return Err(ListenError::BadPort);
+        }
+        let on_path = |i: usize| bind.path.is_none_or(|p| p.index() == i);
+        let ours = bind.addr.is_none_or(|a| s.paths.iter().enumerate().any(|(i, p)| on_path(i) && p.owns(a)));
+        if !ours || bind.path.is_some_and(|p| p.index() >= s.paths.len()) {
+            return Err(ListenError::NotOurAddress);
+        }
+        let same = |b: Bind| b.port == bind.port && b.addr == bind.addr && b.path == bind.path;
+        if s.listeners.iter().any(|l| l.bind.is_some_and(same)) {
+            return Err(ListenError::InUse);
+        }
+        let slot = s.listeners.iter().position(|l| l.bind.is_none()).ok_or(ListenError::Full)?;
+        let l = s.listeners.get_mut(slot).ok_or(ListenError::Full)?;
+        l.bind = Some(bind);
+        l.user = user;
+        l.pending = 0;
+        Ok(ListenerId { slot: slot as u32, generation: l.generation })
+    }
+
+    /// Stops listening. Connections already accepted stay; handshakes under way go on.
+    ///
+    /// # Errors
+    /// [`Stale`].
+    pub fn unlisten(&mut self, id: ListenerId) -> Result<(), Stale> {
+        let l = listener::get(self.stack.listeners, id).ok_or(Stale)?;
+        l.bind = None;
+        l.generation = l.generation.wrapping_add(1);
+        Ok(())
+    }
+
+    /// Opens a connection. `on_connected` or `on_closed` tells how it went.
+    ///
+    /// # Errors
+    /// [`ConnectError`]; nothing was sent.
+    pub fn connect(&mut self, to: Connect) -> Result<ConnId, ConnectError> {
+        let s = &mut *self.stack;
+        let remote = to.remote.ip();
+        if to.remote.port() == 0 || remote.is_multicast() || remote.is_unspecified() || *to.ports.start() == 0 {
+            return Err(ConnectError::BadAddress);
+        }
+        let path = match to.path {
+            Some(p) => p.index(),
+            None => s.paths.iter().position(|p| p.source_for(remote).is_some()).ok_or(ConnectError::NoPath)?,
+        };
+        let p = s.paths.get(path).ok_or(ConnectError::NoPath)?;
+        let local = to.local.or_else(|| p.source_for(remote)).ok_or(ConnectError::NoPath)?;
+        if !p.owns(local) || local.is_ipv4() != remote.is_ipv4() {
+            return Err(ConnectError::NotOurAddress);
+        }
+        if p.next_hop(remote).is_none() {
+            return Err(ConnectError::NoRoute);
+        }
+        let key = self.choose_port(&to, local)?;
+        let s = &mut *self.stack;
+        let slot = s.new_connection(State::SynSent, &key, path as u8).ok_or(ConnectError::Full)?;
+        let c = s.conns.at_mut(slot);
+        c.cold.user = to.user;
+        c.cold.give_up_at = s.now + s.config.tcp.connect_timeout;
+        c.cold.listener = crate::slab::NIL;
+        s.set_template(slot, None);
+        s.counters.active_opens += 1;
+        s.mark_dirty(slot);
+        s.arm(slot);
+        Ok(s.id_of(slot))
+    }
+
+    /// A free port of the range, from a place that others cannot guess (RFC 6056 §3.3.3).
+    fn choose_port(&self, to: &Connect, local: IpAddr) -> Result<FlowKey, ConnectError> {
+        let s = &*self.stack;
+        let (low, high) = (u32::from(*to.ports.start()), u32::from(*to.ports.end()));
+        let n = (high + 1).checked_sub(low).filter(|n| *n > 0).ok_or(ConnectError::PortsInUse)?;
+        let key = |port: u32| FlowKey::new(to.remote.ip(), local, to.remote.port(), port as u16);
+        let start = (s.keyed_hash(&key(0), 2).wrapping_add(s.counters.active_opens) % u64::from(n)) as u32;
+        (0..n)
+            .map(|i| key(low + (start + i) % n))
+            .find(|k| s.flows.find(k, |slot| s.conns.at(slot).key.matches(k)).is_none())
+            .ok_or(ConnectError::PortsInUse)
+    }
+
+    /// Queues all of `iov` for sending, or nothing. On success `iov` is drained, and `on_released` comes exactly once
+    /// with `token`. The data leaves at the end of this burst or turn.
+    ///
+    /// # Errors
+    /// [`SendError`]; `iov` is untouched.
+    #[inline]
+    pub fn send(&mut self, conn: ConnId, iov: &mut VecView<Frag>, token: u64) -> Result<(), SendError> {
+        let s = &mut *self.stack;
+        let slot = s.slot_of(conn).map_err(|Stale| SendError::Stale)?;
+        let c = s.conns.at_mut(slot);
+        let opening = matches!(c.state, State::SynSent | State::SynReceived);
+        if !(c.state.sends() || opening) || c.flags.fin_queued() || c.flags.aborting() {
+            return Err(SendError::Closing);
+        }
+        let (mut total, mut foreign, mut revoked) = (0u64, false, false);
+        for frag in iov.iter() {
+            total += u64::from(frag.len());
+            if frag.is_foreign() {
+                foreign = true;
+                revoked |= frag.is_revoked();
+            }
+        }
+        if total == 0 {
+            return Err(SendError::Empty);
+        }
+        if revoked {
+            return Err(SendError::Revoked);
+        }
+        let limit = u64::from(s.config.tcp.snd_buf);
+        if total > limit {
+            return Err(SendError::TooLarge);
+        }
+        if u64::from(c.send.queued()) + total > limit || (s.sends.available() as usize) < iov.len() {
+            c.flags.set_wants_room(true);
+            s.counters.sends_refused += 1;
+            return Err(SendError::Full);
+        }
+        // Empty fragments carry nothing; the token goes with the last that does.
+        let last = iov.iter().rposition(|f| !f.is_empty()).unwrap_or(0);
+        for (i, frag) in iov.drain(..).enumerate() {
+            if !frag.is_empty() {
+                c.send.push(&mut s.sends, frag, token, i == last, foreign);
+            }
+        }
+        s.mark_dirty(slot);
+        Ok(())
+    }
+
+    /// Gives back receive window for `bytes` that [`super::Retained`] had taken.
+    ///
+    /// # Errors
+    /// [`Stale`].
+    #[inline]
+    pub fn release(&mut self, conn: ConnId, bytes: u32) -> Result<(), Stale> {
+        let s = &mut *self.stack;
+        let slot = s.slot_of(conn)?;
+        let c = s.conns.at_mut(slot);
+        c.rcv_held = c.rcv_held.saturating_sub(bytes);
+        // Receiver's side of silly window avoidance (RFC 9293 §3.8.6.2.2): only a worthwhile opening is announced.
+        let open = c.rcv_adv.distance_from(c.rcv_nxt);
+        let gain = c.window_edge(&s.config.tcp).distance_from(c.rcv_nxt).saturating_sub(open);
+        if gain >= (2 * u32::from(c.mss)).min(s.config.tcp.rcv_wnd / 2) && open < s.config.tcp.rcv_wnd / 2 {
+            c.flags.set_ack_now(true);
+            s.mark_dirty(slot);
+        }
+        Ok(())
+    }
+
+    /// Finishes sending: FIN goes out behind what is queued. Data still comes in.
+    ///
+    /// # Errors
+    /// [`Stale`].
+    pub fn shutdown(&mut self, conn: ConnId) -> Result<(), Stale> {
+        let s = &mut *self.stack;
+        let slot = s.slot_of(conn)?;
+        s.conns.at_mut(slot).flags.set_fin_queued(true);
+        s.mark_dirty(slot);
+        Ok(())
+    }
+
+    /// Finishes both ways: what is queued is sent and reported, then FIN; data that still arrives is answered with a
+    /// reset. `on_closed` follows.
+    ///
+    /// # Errors
+    /// [`Stale`].
+    pub fn close(&mut self, conn: ConnId) -> Result<(), Stale> {
+        let s = &mut *self.stack;
+        let slot = s.slot_of(conn)?;
+        let (now, limit) = (s.now, s.config.tcp.fin_wait_2);
+        let c = s.conns.at_mut(slot);
+        if c.state == State::SynSent {
+            // Nothing was agreed on yet.
+            c.flags.set_aborting(true);
+        }
+        c.flags.set_fin_queued(true);
+        c.flags.set_closed(true);
+        if c.state == State::FinWait2 {
+            c.cold.give_up_at = now + limit;
+        }
+        s.mark_dirty(slot);
+        s.arm(slot);
+        Ok(())
+    }
+
+    /// Ends the connection at once: reset to the peer, queued sends reported as aborted, then `on_closed`; all within
+    /// this burst or turn.
+    ///
+    /// # Errors
+    /// [`Stale`].
+    pub fn abort(&mut self, conn: ConnId) -> Result<(), Stale> {
+        let s = &mut *self.stack;
+        let slot = s.slot_of(conn)?;
+        s.conns.at_mut(slot).flags.set_aborting(true);
+        s.mark_dirty(slot);
+        Ok(())
+    }
+
+    /// Takes in a neighbour's hardware address (`None`: it is gone). Connections that waited for it go on.
+    /// False when the neighbour table is full.
+    pub fn neighbor(&mut self, path: PathId, ip: IpAddr, mac: Option<MacAddr>) -> bool {
+        let s = &mut *self.stack;
+        if !path::update(s.neighbors, path.0, ip, mac) {
+            return false;
+        }
+        let Some(mac) = mac else { return true };
+        for slot in 0..s.conns.capacity() {
+            let c = s.conns.at(slot);
+            if c.state == State::Closed || c.path != path.0 {
+                continue;
+            }
+            let hop = s.paths.get(path.index()).and_then(|p| p.next_hop(c.key.addrs().0));
+            if hop != Some(ip) {
+                continue;
+            }
+            let c = s.conns.at_mut(slot);
+            match &mut c.cold.template {
+                Some(template) => template.set_dst_mac(mac),
+                None => {
+                    s.set_template(slot, None);
+                    s.mark_dirty(slot);
+                }
+            }
+        }
+        true
+    }
+
+    /// The application's number for a connection.
+    ///
+    /// # Errors
+    /// [`Stale`].
+    #[inline]
+    pub fn user(&self, conn: ConnId) -> Result<u64, Stale> {
+        let slot = self.stack.slot_of(conn)?;
+        Ok(self.stack.conns.at(slot).cold.user)
+    }
+
+    /// Sets the application's number for a connection.
+    ///
+    /// # Errors
+    /// [`Stale`].
+    pub fn set_user(&mut self, conn: ConnId, user: u64) -> Result<(), Stale> {
+        let slot = self.stack.slot_of(conn)?;
+        self.stack.conns.at_mut(slot).cold.user = user;
+        Ok(())
+    }
+
+    /// State and statistics of a connection.
+    ///
+    /// # Errors
+    /// [`Stale`].
+    pub fn info(&self, conn: ConnId) -> Result<TcpInfo, Stale> {
+        let slot = self.stack.slot_of(conn)?;
+        Ok(self.stack.conns.at(slot).info(&self.stack.config.tcp))
+    }
+
+    /// Both ends of a connection: local, remote.
+    ///
+    /// # Errors
+    /// [`Stale`].
+    pub fn addrs(&self, conn: ConnId) -> Result<(SocketAddr, SocketAddr), Stale> {
+        let slot = self.stack.slot_of(conn)?;
+        let key = &self.stack.conns.at(slot).key;
+        let (remote, local) = key.addrs();
+        Ok((SocketAddr::new(local, key.local_port()), SocketAddr::new(remote, key.remote_port())))
+    }
+
+    /// Small objs of a connection's port, for headers of the layer above.
+    ///
+    /// # Errors
+    /// [`Stale`].
+    #[inline]
+    pub fn header_pool(&self, conn: ConnId) -> Result<&Pool, Stale> {
+        let slot = self.stack.slot_of(conn)?;
+        let path = self.stack.conns.at(slot).path;
+        self.stack.paths.get(usize::from(path)).map(|p| p.queue.header_pool()).ok_or(Stale)
+    }
+
+    /// Counters of the stack.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.stack.counters
+    }
+}

@@ -1,0 +1,231 @@
+//! What a segment meant for the application: callbacks, and the end of connections.
+
+use super::{App, CloseReason, Closed, ConnId, Cx, List, Released, Retained, Stack};
+use crate::nic::NicQueue;
+use crate::slab::NIL;
+use crate::tcp::input::Outcome;
+use crate::tcp::{State, connection::Connection};
+use crate::zbuf::{Frag, Zbuf};
+
+/// Whether a connection is still there after callbacks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    Alive,
+    Gone,
+}
+
+impl<Q: NicQueue> Stack<'_, Q> {
+    /// Tells the application, in the order: connected, released, data, finished, closed.
+    #[inline]
+    pub(super) fn deliver<A: App<Q>>(&mut self, slot: u32, outcome: Outcome, app: &mut A) -> Next {
+        let id = self.id_of(slot);
+        if outcome.events.connected() {
+            self.connected(slot, id, app);
+        }
+        self.release_acked(slot, id, app);
+        if let Some(data) = outcome.deliver {
+            self.data(slot, id, data, app);
+            if !self.conns.at(slot).out_of_order.is_empty() {
+                self.reassembled(slot, id, app);
+            }
+        }
+        if outcome.events.0 == 0 {
+            return Next::Alive;
+        }
+        let wants_fin = !self.conns.at(slot).flags.closed() && !self.conns.at(slot).flags.aborting();
+        if outcome.events.fin() && wants_fin {
+            app.on_fin(&mut Cx { stack: self }, id);
+        }
+        if outcome.events.closed() {
+            return self.over(slot, outcome.reason, app);
+        }
+        Next::Alive
+    }
+
+    #[cold]
+    fn connected<A: App<Q>>(&mut self, slot: u32, id: ConnId, app: &mut A) {
+        let c = self.conns.at(slot);
+        if !c.flags.passive() {
+            return app.on_connected(&mut Cx { stack: self }, id);
+        }
+        let listener = c.cold.listener;
+        let mut user = 0;
+        if let Some(l) = self.listeners.get_mut(listener as usize) {
+            l.pending = l.pending.saturating_sub(1);
+            user = l.user;
+        }
+        self.conns.at_mut(slot).cold.listener = NIL;
+        let remote = self.remote_of(slot);
+        app.on_accepted(&mut Cx { stack: self }, id, user, remote);
+    }
+
+    #[inline(always)]
+    fn data<A: App<Q>>(&mut self, slot: u32, id: ConnId, data: Zbuf, app: &mut A) {
+        if self.conns.at(slot).flags.aborting() {
+            return;
+        }
+        let Retained(n) = app.on_data(&mut Cx { stack: self }, id, data);
+        if n > 0 {
+            let c = self.conns.at_mut(slot);
+            c.rcv_held = c.rcv_held.saturating_add(n);
+        }
+    }
+
+    #[cold]
+    fn reassembled<A: App<Q>>(&mut self, slot: u32, id: ConnId, app: &mut A) {
+        loop {
+            let c = self.conns.at_mut(slot);
+            if c.flags.aborting() || c.out_of_order.is_empty() {
+                return;
+            }
+            if c.flags.closed() {
+                // Closed by the last callback: what comes now nobody takes.
+                self.counters.data_after_close += 1;
+                c.flags.set_aborting(true);
+                return;
+            }
+            let Some(data) = c.pop_reassembled(&mut self.out_of_order) else { return };
+            self.counters.bytes_in += u64::from(data.len());
+            self.data(slot, id, data, app);
+        }
+    }
+
+    /// Drops what is acknowledged from the send queue and reports the sends that are complete.
+    #[inline]
+    fn release_acked<A: App<Q>>(&mut self, slot: u32, id: ConnId, app: &mut A) {
+        loop {
+            let c = self.conns.at_mut(slot);
+            let Some(i) = c.send.pop_acked(&mut self.sends, c.snd_una) else { break };
+            self.release_entry(i, id, Released::Acked, app);
+        }
+        let c = self.conns.at_mut(slot);
+        if c.flags.wants_room() && c.send.queued() <= self.config.tcp.snd_buf / 2 && self.sends.available() > 0 {
+            c.flags.set_wants_room(false);
+            app.on_writable(&mut Cx { stack: self }, id);
+        }
+    }
+
+    #[inline]
+    fn release_entry<A: App<Q>>(&mut self, i: u32, id: ConnId, outcome: Released, app: &mut A) {
+        let e = self.sends.at_mut(i);
+        if e.foreign {
+            e.conn = id.as_u64();
+            e.outcome = outcome;
+            return self.linger(i);
+        }
+        let (last, token) = (e.last, e.token);
+        e.frag = None;
+        self.sends.release(i);
+        if last {
+            app.on_released(&mut Cx { stack: self }, id, token, outcome);
+        }
+    }
+
+    /// A device may still read foreign memory: its owner is told only when nothing points there any more.
+    #[cold]
+    fn linger(&mut self, i: u32) {
+        use crate::slab::Node;
+        self.sends.at_mut(i).set_next(NIL);
+        if self.linger.tail == NIL {
+            self.linger.head = i;
+        } else {
+            let tail = self.linger.tail;
+            self.sends.at_mut(tail).set_next(i);
+        }
+        self.linger.tail = i;
+    }
+
+    /// Reports sends of foreign memory that devices have let go of. In order: devices complete in order.
+    #[inline]
+    pub(super) fn release_lingering<A: App<Q>>(&mut self, app: &mut A) {
+        while self.linger.head != NIL {
+            if !self.release_first_lingering(app) {
+                return;
+            }
+        }
+    }
+
+    #[cold]
+    fn release_first_lingering<A: App<Q>>(&mut self, app: &mut A) -> bool {
+        use crate::slab::Node;
+        let i = self.linger.head;
+        let e = self.sends.at_mut(i);
+        let held = e.frag.as_ref().and_then(|f| f.with_foreign(|m| !m.is_unique()));
+        if held == Some(true) {
+            return false;
+        }
+        self.linger.head = e.next();
+        if self.linger.head == NIL {
+            self.linger = List::EMPTY;
+        }
+        let (id, outcome, last, token) = (ConnId::from_u64(e.conn), e.outcome, e.last, e.token);
+        e.frag = None;
+        self.sends.release(i);
+        if last {
+            app.on_released(&mut Cx { stack: self }, id, token, outcome);
+        }
+        true
+    }
+
+    /// The connection is over: reports every send once, then the end, then frees the slot (or keeps it for TIME-WAIT).
+    #[inline(never)]
+    pub(super) fn over<A: App<Q>>(&mut self, slot: u32, reason: CloseReason, app: &mut A) -> Next {
+        let id = self.id_of(slot);
+        let c = self.conns.at_mut(slot);
+        let known = c.state.synchronised() && !c.flags.detached() && c.cold.listener == NIL
+            || !c.flags.passive() && !c.flags.detached();
+        let was_closed = c.flags.closed() && reason == CloseReason::Aborted;
+        let maybe_delivered = c.flags.data_sent();
+        let outcome = if reason == CloseReason::Revoked { Released::Revoked } else { Released::Aborted };
+        // From here on the name is stale: callbacks cannot act on this connection.
+        c.flags.set_detached(true);
+        c.segments.clear(&mut self.segments);
+        c.out_of_order.clear(&mut self.out_of_order);
+        loop {
+            let c = self.conns.at_mut(slot);
+            let Some(i) = c.send.pop_any(&mut self.sends) else { break };
+            self.release_entry(i, id, outcome, app);
+        }
+        if known {
+            let reason = if was_closed { CloseReason::Aborted } else { reason };
+            app.on_closed(&mut Cx { stack: self }, id, Closed { reason, maybe_delivered });
+        }
+        let c: &mut Connection = self.conns.at_mut(slot);
+        if c.state == State::TimeWait && reason == CloseReason::Finished {
+            c.rto_at = crate::time::Instant::FAR;
+            self.arm(slot);
+            return Next::Alive;
+        }
+        self.free(slot);
+        Next::Gone
+    }
+
+    /// Gives the slot back; its next user has another generation.
+    pub(super) fn free(&mut self, slot: u32) {
+        self.wheel.cancel(&mut self.conns, slot);
+        let c = self.conns.at_mut(slot);
+        let (key, listener) = (c.key, c.cold.listener);
+        self.flows.remove(&key, slot);
+        if let Some(l) = self.listeners.get_mut(listener as usize) {
+            l.pending = l.pending.saturating_sub(1);
+        }
+        let c = self.conns.at_mut(slot);
+        c.state = State::Closed;
+        c.key = super::flow::FlowKey::default();
+        c.generation = c.generation.wrapping_add(1);
+        if self.last == slot {
+            self.last = NIL;
+        }
+        if c.flags.dirty() {
+            // Still in a list: freed when the list comes by it.
+            return;
+        }
+        self.conns.release(slot);
+    }
+
+    /// Foreign memory that a connection's sends still hold, for tests.
+    #[cfg(test)]
+    pub(super) fn lingering(&self) -> Option<&Frag> {
+        (self.linger.head != NIL).then(|| self.sends.at(self.linger.head).frag.as_ref()).flatten()
+    }
+}

@@ -1,0 +1,232 @@
+//! From a frame to its connection, or to a listener, or to a reset.
+
+use core::net::SocketAddr;
+
+use siphasher::sip::SipHasher13;
+
+use super::deliver::Next;
+use super::flow::FlowKey;
+use super::{App, Stack, listener, seed_words};
+use crate::nic::{NicQueue, RxFrame};
+use crate::slab::NIL;
+use crate::tcp::State;
+use crate::wire::{HeaderTemplate, SegmentHead, SeqNum, TcpFlags, TcpOptions, TcpPacket};
+use crate::zbuf::Zbuf;
+
+impl<Q: NicQueue> Stack<'_, Q> {
+    /// One frame, to completion.
+    #[inline]
+    pub(super) fn frame<A: App<Q>>(&mut self, path: u8, frame: RxFrame, app: &mut A) {
+        let packet = match TcpPacket::parse_frame(&frame.data, frame.meta.checksum) {
+            Ok(packet) => packet,
+            Err(e) => return self.counters.malformed(e),
+        };
+        self.counters.segments_in += 1;
+        let key = FlowKey::new(packet.src, packet.dst, packet.tcp.src_port, packet.tcp.dst_port);
+        let slot = if self.last != NIL && self.conns.at(self.last).key.matches(&key) {
+            self.last
+        } else {
+            match self.flows.find(&key, |slot| self.conns.at(slot).key.matches(&key)) {
+                Some(slot) => slot,
+                None => return self.no_connection(path, &packet, &frame.data, &key),
+            }
+        };
+        self.last = slot;
+        let our_mss = self.our_mss(slot, &packet);
+        let (conn, mut env) = self.split(slot);
+        let outcome = conn.input(&mut env, &packet, frame.data, our_mss);
+        if outcome.events.reset() {
+            self.reset_for(path, &packet);
+        }
+        if self.deliver(slot, outcome, app) == Next::Gone {
+            return;
+        }
+        self.mark_dirty(slot);
+    }
+
+    /// Only a SYN needs it.
+    #[inline(always)]
+    fn our_mss(&self, slot: u32, packet: &TcpPacket) -> u16 {
+        if self.conns.at(slot).state >= State::Established { 0 } else { self.mss_for(self.conns.at(slot).path, packet.src) }
+    }
+
+    /// RFC 9293 §3.10.7.1 and .2: a segment for CLOSED or LISTEN.
+    #[inline(never)]
+    fn no_connection(&mut self, path: u8, packet: &TcpPacket, frame: &Zbuf, key: &FlowKey) {
+        let Some(p) = self.paths.get(usize::from(path)) else { return };
+        if !packet.is_unicast() {
+            self.counters.not_unicast += 1;
+            return;
+        }
+        let vlan = |tci: Option<u16>| tci.map(|t| t & 0x0fff);
+        if !p.owns(packet.dst) || vlan(packet.vlan) != vlan(p.config.vlan) || packet.dst_mac != p.queue.caps().mac {
+            self.counters.not_ours += 1;
+            return;
+        }
+        let flags = packet.tcp.flags;
+        if flags.rst() {
+            self.counters.no_connection += 1;
+            return;
+        }
+        let listener = listener::find(self.listeners, packet.dst, packet.tcp.dst_port, path);
+        match listener {
+            Some(l) if flags.syn() && !flags.ack() && !flags.fin() => self.accept_syn(path, packet, frame, key, l),
+            _ => {
+                self.counters.no_connection += 1;
+                self.reset_for(path, packet);
+            }
+        }
+    }
+
+    fn accept_syn(&mut self, path: u8, packet: &TcpPacket, frame: &Zbuf, key: &FlowKey, l: u32) {
+        let Ok(options) = TcpOptions::parse(packet.options(frame)) else {
+            self.counters.bad_options += 1;
+            return;
+        };
+        let full = self.listeners.get(l as usize).is_none_or(|x| x.bind.is_none_or(|b| x.pending >= b.backlog));
+        if full {
+            self.counters.backlog_full += 1;
+            return;
+        }
+        if packet.tcp.src_port == 0 {
+            self.counters.not_ours += 1;
+            return;
+        }
+        let Some(slot) = self.new_connection(State::SynReceived, key, path) else {
+            self.counters.connections_full += 1;
+            return;
+        };
+        let our_mss = self.mss_for(path, packet.src);
+        let (now_ms, config) = (self.now_ms, self.config.tcp);
+        let conn = self.conns.at_mut(slot);
+        conn.take_syn(packet.tcp.seq, packet.tcp.window, &options, our_mss, now_ms, &config);
+        conn.flags.set_passive(true);
+        conn.cold.listener = l;
+        conn.cold.give_up_at = self.now + config.connect_timeout;
+        // The answer goes back where the SYN came from; a neighbour entry, when there is one, knows better.
+        self.set_template(slot, Some(packet.src_mac));
+        if let Some(x) = self.listeners.get_mut(l as usize) {
+            x.pending += 1;
+        }
+        self.counters.passive_opens += 1;
+        self.mark_dirty(slot);
+        self.arm(slot);
+    }
+
+    /// A slot with its flow entry, or `None` when a table is full.
+    pub(super) fn new_connection(&mut self, state: State, key: &FlowKey, path: u8) -> Option<u32> {
+        if self.flows.is_full() {
+            return None;
+        }
+        let slot = self.conns.alloc()?;
+        let iss = self.initial_sequence(key);
+        let ts_offset = self.keyed_hash(key, 1) as u32;
+        self.conns.at_mut(slot).open(state, *key, path, iss, ts_offset, &self.config.tcp);
+        // Checked above.
+        let _ = self.flows.insert(key, slot);
+        Some(slot)
+    }
+
+    /// RFC 6528: a keyed hash of the flow, plus a clock that ticks every 4 µs.
+    fn initial_sequence(&self, key: &FlowKey) -> SeqNum {
+        SeqNum((self.keyed_hash(key, 0) as u32).wrapping_add((self.now.as_nanos() / 4096) as u32))
+    }
+
+    pub(super) fn keyed_hash(&self, key: &FlowKey, purpose: u8) -> u64 {
+        let [_, _, k0, k1] = seed_words(&self.config.seed);
+        let (remote, local) = key.addrs();
+        let mut bytes = [0u8; 37];
+        let (ips, rest) = bytes.split_at_mut(32);
+        for (out, ip) in ips.chunks_exact_mut(16).zip([remote, local]) {
+            let octets = match ip {
+                core::net::IpAddr::V4(a) => a.to_ipv6_mapped().octets(),
+                core::net::IpAddr::V6(a) => a.octets(),
+            };
+            out.copy_from_slice(&octets);
+        }
+        let ports = u32::from(key.remote_port()) << 16 | u32::from(key.local_port());
+        if let Some((last, front)) = rest.split_last_mut() {
+            front.copy_from_slice(&ports.to_be_bytes());
+            *last = purpose;
+        }
+        SipHasher13::new_with_keys(k0, k1).hash(&bytes)
+    }
+
+    /// Answers a segment that has no business here (RFC 9293 §3.5.2).
+    pub(super) fn reset_for(&mut self, path: u8, packet: &TcpPacket) {
+        let tcp = &packet.tcp;
+        if tcp.flags.rst() {
+            return;
+        }
+        let (seq, ack, flags) = if tcp.flags.ack() {
+            (tcp.ack, SeqNum(0), TcpFlags::RST)
+        } else {
+            (SeqNum(0), tcp.seq + packet.segment_len(), TcpFlags::RST.union(TcpFlags::ACK))
+        };
+        let Some(p) = self.paths.get(usize::from(path)) else { return };
+        let template = HeaderTemplate::new(
+            p.queue.caps().mac,
+            packet.src_mac,
+            p.config.vlan,
+            packet.dst,
+            packet.src,
+            tcp.dst_port,
+            tcp.src_port,
+            self.config.tcp.ttl,
+        );
+        let Ok(template) = template else { return };
+        let head = SegmentHead { seq, ack, flags, window: 0, ts: None, ecn: 0, options: None };
+        if self.transmit_bare(path, &template, &head) {
+            self.counters.resets_out += 1;
+        }
+    }
+
+    /// Builds (or rebuilds) a connection's header template. `learned` is an address to use when no neighbour entry has one.
+    /// False when the next hop is not known.
+    pub(super) fn set_template(&mut self, slot: u32, learned: Option<crate::wire::MacAddr>) -> bool {
+        let conn = self.conns.at(slot);
+        let (remote, local) = conn.key.addrs();
+        let Some(p) = self.paths.get(usize::from(conn.path)) else { return false };
+        let known = p.next_hop(remote).and_then(|hop| super::path::lookup(self.neighbors, conn.path, hop));
+        let Some(mac) = known.or(learned) else {
+            self.conns.at_mut(slot).flags.set_needs_neighbor(true);
+            return false;
+        };
+        let template = HeaderTemplate::new(
+            p.queue.caps().mac,
+            mac,
+            p.config.vlan,
+            local,
+            remote,
+            conn.key.local_port(),
+            conn.key.remote_port(),
+            self.config.tcp.ttl,
+        );
+        let conn = self.conns.at_mut(slot);
+        conn.cold.template = template.ok();
+        conn.flags.set_needs_neighbor(conn.cold.template.is_none());
+        conn.cold.template.is_some()
+    }
+
+    pub(super) fn remote_of(&self, slot: u32) -> SocketAddr {
+        let key = &self.conns.at(slot).key;
+        SocketAddr::new(key.addrs().0, key.remote_port())
+    }
+
+    /// Sends our reset for a synchronised connection that ends abnormally.
+    pub(super) fn reset_connection(&mut self, slot: u32) {
+        let c = self.conns.at(slot);
+        let Some(template) = c.cold.template else { return };
+        let syn_sent = c.state == State::SynSent;
+        if syn_sent && c.snd_nxt == c.cold.iss {
+            return;
+        }
+        let (seq, ack, path) = (c.snd_nxt, c.rcv_nxt, c.path);
+        let flags = if syn_sent { TcpFlags::RST } else { TcpFlags::RST.union(TcpFlags::ACK) };
+        let ack = if syn_sent { SeqNum(0) } else { ack };
+        let head = SegmentHead { seq, ack, flags, window: 0, ts: None, ecn: 0, options: None };
+        if self.transmit_bare(path, &template, &head) {
+            self.counters.resets_out += 1;
+        }
+    }
+}

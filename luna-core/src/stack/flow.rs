@@ -1,0 +1,245 @@
+//! The flow table: from addresses and ports to a connection's slot. Open addressing over caller memory, O(1), keyed hash.
+
+use core::net::IpAddr;
+
+use crate::slab::NIL;
+
+/// What names a connection on the wire. IPv4 keys compare in two words.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct FlowKey {
+    /// IPv4: remote and local address. IPv6: the low half of the remote.
+    low: u64,
+    /// Remote port, local port.
+    ports: u32,
+    v6: u32,
+    /// IPv6: the rest.
+    rest: [u64; 3],
+}
+
+impl FlowKey {
+    #[inline(always)]
+    pub(crate) fn new(remote: IpAddr, local: IpAddr, remote_port: u16, local_port: u16) -> Self {
+        let ports = u32::from(remote_port) << 16 | u32::from(local_port);
+        match (remote, local) {
+            (IpAddr::V4(r), IpAddr::V4(l)) => {
+                let low = u64::from(u32::from_ne_bytes(r.octets())) << 32 | u64::from(u32::from_ne_bytes(l.octets()));
+                Self { low, ports, v6: 0, rest: [0; 3] }
+            }
+            (r, l) => Self::new_v6(r, l, ports),
+        }
+    }
+
+    #[inline(never)]
+    fn new_v6(remote: IpAddr, local: IpAddr, ports: u32) -> Self {
+        let bits = |ip| match ip {
+            IpAddr::V4(a) => u128::from(a.to_ipv6_mapped().to_bits()),
+            IpAddr::V6(a) => a.to_bits(),
+        };
+        let (r, l) = (bits(remote), bits(local));
+        Self { low: r as u64, ports, v6: 1, rest: [(r >> 64) as u64, l as u64, (l >> 64) as u64] }
+    }
+
+    #[inline(always)]
+    pub(crate) fn matches(&self, other: &Self) -> bool {
+        self.low == other.low && self.ports == other.ports && self.v6 == other.v6 && (self.v6 == 0 || self.rest == other.rest)
+    }
+
+    pub(crate) fn local_port(&self) -> u16 {
+        self.ports as u16
+    }
+
+    pub(crate) fn remote_port(&self) -> u16 {
+        (self.ports >> 16) as u16
+    }
+
+    #[inline(always)]
+    pub(crate) fn addrs_are_v6(&self) -> bool {
+        self.v6 != 0
+    }
+
+    /// Remote and local address.
+    pub(crate) fn addrs(&self) -> (IpAddr, IpAddr) {
+        if self.v6 == 0 {
+            let ip = |bits: u32| IpAddr::from(bits.to_ne_bytes());
+            (ip((self.low >> 32) as u32), ip(self.low as u32))
+        } else {
+            let ip = |high: u64, low: u64| IpAddr::from((u128::from(high) << 64 | u128::from(low)).to_be_bytes());
+            (ip(self.rest[0], self.low), ip(self.rest[2], self.rest[1]))
+        }
+    }
+}
+
+/// An entry of the flow table.
+#[derive(Clone, Copy, Debug)]
+pub struct FlowEntry {
+    hash: u32,
+    slot: u32,
+}
+
+impl Default for FlowEntry {
+    fn default() -> Self {
+        Self { hash: 0, slot: NIL }
+    }
+}
+
+/// The table. Its capacity is a power of two; it is kept at most three quarters full.
+pub(crate) struct FlowTable<'m> {
+    entries: &'m mut [FlowEntry],
+    mask: u32,
+    used: u32,
+    seeds: [u64; 2],
+}
+
+#[inline(always)]
+fn fold(a: u64, b: u64) -> u64 {
+    let m = u128::from(a) * u128::from(b);
+    m as u64 ^ (m >> 64) as u64
+}
+
+impl<'m> FlowTable<'m> {
+    /// `None` unless the number of entries is a power of two.
+    pub(crate) fn new(entries: &'m mut [FlowEntry], seeds: [u64; 2]) -> Option<Self> {
+        if !entries.len().is_power_of_two() || entries.len() > 1 << 30 {
+            return None;
+        }
+        entries.fill(FlowEntry::default());
+        let mask = entries.len() as u32 - 1;
+        // Odd seeds: a zero factor would make every key the same.
+        Some(Self { entries, mask, used: 0, seeds: [seeds[0] | 1, seeds[1] | 1] })
+    }
+
+    #[inline(always)]
+    fn hash(&self, key: &FlowKey) -> u32 {
+        let mut h = fold(key.low ^ self.seeds[0], u64::from(key.ports) ^ self.seeds[1]);
+        if key.v6 != 0 {
+            h = fold(h ^ key.rest[0], key.rest[1] ^ self.seeds[0]);
+            h = fold(h ^ key.rest[2], self.seeds[1]);
+        }
+        (h >> 32) as u32 ^ h as u32
+    }
+
+    /// The slot for which `is` says that it has this key.
+    #[inline]
+    pub(crate) fn find(&self, key: &FlowKey, is: impl Fn(u32) -> bool) -> Option<u32> {
+        let hash = self.hash(key);
+        let mut i = hash & self.mask;
+        loop {
+            let e = self.entries[i as usize];
+            if e.slot == NIL {
+                return None;
+            }
+            if e.hash == hash && is(e.slot) {
+                return Some(e.slot);
+            }
+            i = (i + 1) & self.mask;
+        }
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.used >= self.mask / 4 * 3 + 1 || self.used >= self.mask
+    }
+
+    /// Adds a key that is not there. False when the table is full.
+    pub(crate) fn insert(&mut self, key: &FlowKey, slot: u32) -> bool {
+        if self.is_full() {
+            return false;
+        }
+        let hash = self.hash(key);
+        let mut i = hash & self.mask;
+        while self.entries[i as usize].slot != NIL {
+            i = (i + 1) & self.mask;
+        }
+        self.entries[i as usize] = FlowEntry { hash, slot };
+        self.used += 1;
+        true
+    }
+
+    /// Removes a slot's entry, closing the gap so that no tombstones gather.
+    pub(crate) fn remove(&mut self, key: &FlowKey, slot: u32) {
+        let mut i = self.hash(key) & self.mask;
+        loop {
+            let e = self.entries[i as usize];
+            if e.slot == NIL {
+                return;
+            }
+            if e.slot == slot {
+                break;
+            }
+            i = (i + 1) & self.mask;
+        }
+        self.used -= 1;
+        let mut hole = i;
+        loop {
+            i = (i + 1) & self.mask;
+            let e = self.entries[i as usize];
+            if e.slot == NIL {
+                break;
+            }
+            // It may move back unless its home lies behind the hole.
+            let home = e.hash & self.mask;
+            if (i.wrapping_sub(home) & self.mask) >= (i.wrapping_sub(hole) & self.mask) {
+                self.entries[hole as usize] = e;
+                hole = i;
+            }
+        }
+        self.entries[hole as usize] = FlowEntry::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+    use std::prelude::v1::*;
+
+    fn key(n: u32) -> FlowKey {
+        let local = if n % 3 == 0 { "2001:db8::1" } else { "10.0.0.1" };
+        let remote =
+            if n % 3 == 0 { IpAddr::from((u128::from(n) << 70 | 7).to_be_bytes()) } else { IpAddr::from(n.to_be_bytes()) };
+        FlowKey::new(remote, local.parse().unwrap(), n as u16, 80)
+    }
+
+    #[test]
+    fn keys_keep_addresses_and_ports() {
+        for (r, l) in [("10.1.2.3", "192.168.4.5"), ("2001:db8::17", "fe80::1")] {
+            let (r, l): (IpAddr, IpAddr) = (r.parse().unwrap(), l.parse().unwrap());
+            let k = FlowKey::new(r, l, 4321, 80);
+            assert_eq!((k.addrs(), k.remote_port(), k.local_port()), ((r, l), 4321, 80));
+        }
+        assert!(!key(1).matches(&key(2)));
+    }
+
+    /// Random inserts and removals in a small, crowded table agree with a model.
+    #[test]
+    fn model() {
+        use proptest::prelude::*;
+        proptest!(|(ops in proptest::collection::vec((any::<bool>(), 0u32..40), 1..300), seeds: [u64; 2])| {
+            let mut entries = vec![FlowEntry::default(); 32];
+            let mut table = FlowTable::new(&mut entries, seeds).unwrap();
+            let mut model = HashMap::new();
+            for (insert, n) in ops {
+                let k = key(n);
+                if insert && !model.contains_key(&n) {
+                    let full = table.is_full();
+                    prop_assert_eq!(table.insert(&k, n), !full);
+                    if !full { model.insert(n, ()); }
+                } else if !insert && model.remove(&n).is_some() {
+                    table.remove(&k, n);
+                }
+                for m in 0..40 {
+                    prop_assert_eq!(table.find(&key(m), |s| s == m).is_some(), model.contains_key(&m));
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn a_bad_size_is_refused_and_a_full_table_says_so() {
+        assert!(FlowTable::new(&mut [], [1, 2]).is_none());
+        assert!(FlowTable::new(&mut [FlowEntry::default(); 3], [1, 2]).is_none());
+        let mut entries = [FlowEntry::default(); 8];
+        let mut table = FlowTable::new(&mut entries, [1, 2]).unwrap();
+        let n = (0..8).take_while(|&n| table.insert(&key(n), n)).count();
+        assert!((4..8).contains(&n));
+    }
+}

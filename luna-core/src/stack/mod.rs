@@ -1,0 +1,371 @@
+//! The stack: one thread's queues, connections and timers, and the inline run-to-completion loop over them (paper §5).
+//!
+//! [`Stack::turn`] takes a burst of frames from each path's queue; every frame goes through TCP to the application's
+//! callback in one go ([`App`]), and what the callbacks sent leaves at the burst's end, acknowledgments riding on it.
+//! Then timers fire. There is no queue between these steps, no lock and no atomic operation.
+//!
+//! The stack owns nothing but what the caller gave: tables ([`Storage`]), queues, time, entropy.
+
+mod cx;
+mod deliver;
+mod demux;
+mod events;
+pub(crate) mod flow;
+mod ids;
+mod listener;
+mod output;
+mod path;
+mod storage;
+mod timers;
+mod transmit;
+mod wheel;
+
+use core::net::IpAddr;
+
+use crate::counters::Counters;
+use crate::nic::{NicQueue, QueueStats, RX_BURST, RxBurst, TxFrags};
+use crate::slab::{NIL, Slab};
+use crate::tcp::connection::Connection;
+use crate::tcp::input::Env;
+use crate::tcp::reassembly::OutOfOrders;
+use crate::tcp::segments::Segments;
+use crate::tcp::send_queue::SendEntries;
+use crate::tcp::{AckEnv, TcpConfig, TxCopies};
+use crate::time::{Duration, Instant};
+use crate::wire::MAX_HEADER_LEN;
+
+pub use cx::{Connect, Cx};
+pub use events::{
+    App, CloseReason, Closed, ConnectError, Limit, ListenError, Released, Retained, SendError, Stale,
+};
+pub use flow::FlowEntry;
+pub use ids::{ConnId, ListenerId, PathId};
+pub use listener::{Bind, Listener};
+pub use path::{Cidr, ConfigError, MAX_ADDRS, MAX_PATHS, PathConfig};
+pub use storage::{Neighbor, Storage};
+
+use flow::FlowTable;
+use path::Path;
+use wheel::Wheel;
+
+/// Settings of a stack.
+#[derive(Clone, Copy, Debug)]
+pub struct StackConfig {
+    /// Its number within the process: part of every connection's name.
+    pub id: u8,
+    /// Unpredictable bytes: keys of sequence numbers (RFC 6528), timestamps, the flow table and port choice.
+    pub seed: [u8; 32],
+    /// Settings of its connections.
+    pub tcp: TcpConfig,
+}
+
+/// What a turn says about the next one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Turn {
+    /// Something was done or is waiting: turn again at once.
+    Busy,
+    /// Nothing to do until this moment ([`Instant::FAR`] for ever), unless a frame arrives or the application acts.
+    IdleUntil(Instant),
+}
+
+/// At most so many challenge acknowledgments in each 10 ms (RFC 5961 §7).
+#[derive(Debug)]
+pub(crate) struct ChallengeLimit {
+    left: u16,
+    until: Instant,
+}
+
+impl ChallengeLimit {
+    const PER_PERIOD: u16 = 100;
+
+    pub(crate) fn allow(&mut self, now: Instant) -> bool {
+        if now >= self.until {
+            self.left = Self::PER_PERIOD;
+            self.until = now + Duration::from_millis(10);
+        }
+        let allowed = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        allowed
+    }
+}
+
+/// One thread's TCP stack.
+pub struct Stack<'m, Q> {
+    config: StackConfig,
+    conns: Slab<'m, Connection>,
+    flows: FlowTable<'m>,
+    segments: Segments<'m>,
+    sends: SendEntries<'m>,
+    out_of_order: OutOfOrders<'m>,
+    listeners: &'m mut [Listener],
+    neighbors: &'m mut [Neighbor],
+    paths: heapless::Vec<Path<Q>, MAX_PATHS>,
+    wheel: Wheel,
+    challenge: ChallengeLimit,
+    counters: Counters,
+    copies: TxCopies,
+    /// Connections with output to do at the burst's end, in order.
+    dirty: List,
+    /// Connections whose output could not leave; tried again in the next turn.
+    stalled: u32,
+    /// Acknowledged foreign memory that a device may still hold.
+    linger: List,
+    /// The connection of the last segment: bursts come in runs.
+    last: u32,
+    now: Instant,
+    now_ms: u32,
+    /// Turns in a row whose timers were put off.
+    put_off: u8,
+    burst: RxBurst,
+    frags: TxFrags,
+}
+
+#[derive(Clone, Copy)]
+struct List {
+    head: u32,
+    tail: u32,
+}
+
+impl List {
+    const EMPTY: Self = Self { head: NIL, tail: NIL };
+}
+
+impl<'m, Q: NicQueue> Stack<'m, Q> {
+    /// A stack without paths, at `now`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] about the tables' sizes.
+    pub fn new(config: StackConfig, storage: Storage<'m>, now: Instant) -> Result<Self, ConfigError> {
+        let n = storage.connections.len();
+        if n == 0 || n > 1 << 24 {
+            return Err(ConfigError::ConnectionCount);
+        }
+        if storage.flows.len() / 4 * 3 < n {
+            return Err(ConfigError::FlowTableSize);
+        }
+        let [a, b, ..] = seed_words(&config.seed);
+        let flows = FlowTable::new(storage.flows, [a, b]).ok_or(ConfigError::FlowTableSize)?;
+        Ok(Self {
+            config,
+            conns: Slab::new(storage.connections),
+            flows,
+            segments: Slab::new(storage.segments),
+            sends: Slab::new(storage.sends),
+            out_of_order: Slab::new(storage.out_of_order),
+            listeners: storage.listeners,
+            neighbors: storage.neighbors,
+            paths: heapless::Vec::new(),
+            wheel: Wheel::new(now),
+            challenge: ChallengeLimit { left: 0, until: Instant::ZERO },
+            counters: Counters::default(),
+            copies: TxCopies::default(),
+            dirty: List::EMPTY,
+            stalled: NIL,
+            linger: List::EMPTY,
+            last: NIL,
+            now,
+            now_ms: now.as_millis_u32(),
+            put_off: 0,
+            burst: RxBurst::new(),
+            frags: TxFrags::new(),
+        })
+    }
+
+    /// Adds a queue with its addresses.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn add_path(&mut self, queue: Q, config: PathConfig) -> Result<PathId, ConfigError> {
+        if config.addrs.is_empty() {
+            return Err(ConfigError::NoAddress);
+        }
+        if (queue.header_pool().data_capacity() as usize) < MAX_HEADER_LEN {
+            return Err(ConfigError::HeaderObjTooSmall);
+        }
+        let least = if config.addrs.iter().any(|c| c.addr.is_ipv6()) { 1280 } else { 576 };
+        if queue.caps().mtu < least {
+            return Err(ConfigError::MtuTooSmall);
+        }
+        let id = self.paths.len() as u8;
+        self.paths.push(Path { queue, config }).map_err(|_| ConfigError::TooManyPaths)?;
+        Ok(PathId(id))
+    }
+
+    /// Takes in what arrived, up to about `budget` frames, lets `app` act on it, sends what is to be sent, fires timers.
+    pub fn turn<A: App<Q>>(&mut self, now: Instant, budget: usize, app: &mut A) -> Turn {
+        let jumped = now.since(self.now) > Duration::from_nanos(self.config.tcp.min_rto.as_nanos() / 2);
+        self.now = now;
+        self.now_ms = now.as_millis_u32();
+        self.retry_stalled();
+        let mut frames = 0;
+        let mut drained = true;
+        for path in 0..self.paths.len() {
+            drained &= self.receive(path, budget, &mut frames, app);
+        }
+        // A stolen CPU looks like lost acknowledgments: after a jump of the clock the waiting frames go first.
+        let fire = drained || !jumped && self.put_off == 0 || self.put_off >= 8;
+        let mut fired = false;
+        if fire {
+            self.put_off = 0;
+            fired = self.fire_timers(app);
+        } else {
+            self.put_off += 1;
+            self.counters.clock_jumps += 1;
+        }
+        self.release_lingering(app);
+        let sent = self.flush_dirty(app);
+        for path in &mut self.paths {
+            path.queue.flush();
+        }
+        if frames > 0 || fired || sent || !drained || self.stalled != NIL || self.linger.head != NIL {
+            Turn::Busy
+        } else {
+            Turn::IdleUntil(self.wheel.next())
+        }
+    }
+
+    /// Bursts from one queue until it is empty or the budget is spent. True when it is empty.
+    fn receive<A: App<Q>>(&mut self, path: usize, budget: usize, frames: &mut usize, app: &mut A) -> bool {
+        loop {
+            let Some(p) = self.paths.get_mut(path) else { return true };
+            p.queue.rx_burst(&mut self.burst);
+            let n = self.burst.len();
+            if n == 0 {
+                p.queue.reap();
+                return true;
+            }
+            for i in 0..n {
+                if let Some(frame) = self.burst.take(i) {
+                    self.frame(path as u8, frame, app);
+                }
+            }
+            self.burst.clear();
+            self.flush_dirty(app);
+            if let Some(p) = self.paths.get_mut(path) {
+                p.queue.flush();
+                p.queue.reap();
+            }
+            *frames += n;
+            if n < RX_BURST {
+                return true;
+            }
+            if *frames >= budget {
+                return false;
+            }
+        }
+    }
+
+    /// What the application may do, outside callbacks. Output leaves with the next turn.
+    pub fn cx(&mut self, now: Instant) -> Cx<'_, 'm, Q> {
+        self.now = self.now.max(now);
+        self.now_ms = self.now.as_millis_u32();
+        Cx { stack: self }
+    }
+
+    /// Counters of the stack.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Payload copies that the stack made on the way out.
+    #[must_use]
+    pub fn copies(&self) -> &TxCopies {
+        &self.copies
+    }
+
+    /// Counters of a path's queue.
+    #[must_use]
+    pub fn queue_stats(&self, path: PathId) -> Option<QueueStats> {
+        self.paths.get(path.index()).map(|p| p.queue.stats())
+    }
+
+    /// A path's queue.
+    pub fn queue_mut(&mut self, path: PathId) -> Option<&mut Q> {
+        self.paths.get_mut(path.index()).map(|p| &mut p.queue)
+    }
+
+    /// Connections in the table, those in TIME-WAIT included.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        (self.conns.capacity() - self.conns.available()) as usize
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn config(&self) -> &StackConfig {
+        &self.config
+    }
+
+    #[inline(always)]
+    fn id_of(&self, slot: u32) -> ConnId {
+        ConnId::new(self.config.id, slot, self.conns.at(slot).generation)
+    }
+
+    /// The slot that a name stands for.
+    #[inline(always)]
+    fn slot_of(&self, id: ConnId) -> Result<u32, Stale> {
+        let slot = id.slot();
+        if id.stack() != self.config.id || slot >= self.conns.capacity() {
+            return Err(Stale);
+        }
+        let c = self.conns.at(slot);
+        if c.generation == id.generation() && !c.flags.detached() { Ok(slot) } else { Err(Stale) }
+    }
+
+    /// Puts a connection on the list of those with output to do.
+    #[inline(always)]
+    fn mark_dirty(&mut self, slot: u32) {
+        let c = self.conns.at_mut(slot);
+        if c.flags.dirty() {
+            return;
+        }
+        c.flags.set_dirty(true);
+        c.next_dirty = NIL;
+        if self.dirty.tail == NIL {
+            self.dirty.head = slot;
+        } else {
+            self.conns.at_mut(self.dirty.tail).next_dirty = slot;
+        }
+        self.dirty.tail = slot;
+    }
+
+    fn retry_stalled(&mut self) {
+        let mut slot = core::mem::replace(&mut self.stalled, NIL);
+        while slot != NIL {
+            let c = self.conns.at_mut(slot);
+            let next = c.next_dirty;
+            c.flags.set_dirty(false);
+            self.mark_dirty(slot);
+            slot = next;
+        }
+    }
+
+    /// A connection and the rest of the stack as TCP sees it.
+    #[inline(always)]
+    fn split(&mut self, slot: u32) -> (&mut Connection, Env<'_, 'm>) {
+        let ack = AckEnv {
+            now: self.now,
+            config: &self.config.tcp,
+            segments: &mut self.segments,
+            sends: &mut self.sends,
+            counters: &mut self.counters,
+        };
+        let env = Env { ack, out_of_order: &mut self.out_of_order, challenge: &mut self.challenge, now_ms: self.now_ms };
+        (self.conns.at_mut(slot), env)
+    }
+
+    fn mss_for(&self, path: u8, remote: IpAddr) -> u16 {
+        let mtu = self.paths.get(usize::from(path)).map_or(576, |p| p.queue.caps().mtu);
+        crate::tcp::handshake::advertised_mss(mtu, remote.is_ipv6(), &self.config.tcp)
+    }
+}
+
+/// The seed as numbers.
+fn seed_words(seed: &[u8; 32]) -> [u64; 4] {
+    let mut words = [0; 4];
+    for (word, chunk) in words.iter_mut().zip(seed.chunks_exact(8)) {
+        *word = chunk.iter().fold(0, |w, b| w << 8 | u64::from(*b));
+    }
+    words
+}

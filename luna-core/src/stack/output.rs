@@ -1,0 +1,350 @@
+//! What a connection sends: SYN, retransmissions, new data, FIN, probes, acknowledgments; once per burst.
+
+use super::deliver::Next;
+use super::transmit::{Piece, Sent};
+use super::{App, CloseReason, Cx, Stack};
+use crate::nic::NicQueue;
+use crate::slab::NIL;
+use crate::tcp::State;
+use crate::tcp::congestion::CongestionControl;
+use crate::tcp::segments::{Segment, SegmentFlags};
+use crate::tcp::send_queue::Cursor;
+use crate::time::Instant;
+use crate::wire::SeqNum;
+
+/// How a connection's output ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Output {
+    Done,
+    /// No queue space, obj or record: again next turn.
+    Stalled,
+    Revoked,
+}
+
+impl<Q: NicQueue> Stack<'_, Q> {
+    /// Output of every connection that has some. Returns whether there was any.
+    #[inline]
+    pub(super) fn flush_dirty<A: App<Q>>(&mut self, app: &mut A) -> bool {
+        let mut any = false;
+        while self.dirty.head != NIL {
+            any = true;
+            let slot = self.dirty.head;
+            let c = self.conns.at_mut(slot);
+            self.dirty.head = c.next_dirty;
+            if self.dirty.head == NIL {
+                self.dirty.tail = NIL;
+            }
+            c.flags.set_dirty(false);
+            if c.state == State::Closed {
+                self.conns.release(slot);
+                continue;
+            }
+            if c.flags.aborting() {
+                self.reset_connection(slot);
+                self.over(slot, CloseReason::Aborted, app);
+                continue;
+            }
+            if c.flags.needs_neighbor() && !self.announce_neighbor(slot, app) {
+                self.arm(slot);
+                continue;
+            }
+            match self.output(slot) {
+                Output::Done => {}
+                Output::Stalled => self.stall(slot),
+                Output::Revoked => {
+                    self.counters.revoked += 1;
+                    self.reset_connection(slot);
+                    if self.over(slot, CloseReason::Revoked, app) == Next::Gone {
+                        continue;
+                    }
+                }
+            }
+            self.arm(slot);
+        }
+        any
+    }
+
+    fn stall(&mut self, slot: u32) {
+        let c = self.conns.at_mut(slot);
+        c.flags.set_dirty(true);
+        c.next_dirty = self.stalled;
+        self.stalled = slot;
+    }
+
+    /// Asks the application for the next hop once; true when it is known by now.
+    #[cold]
+    fn announce_neighbor<A: App<Q>>(&mut self, slot: u32, app: &mut A) -> bool {
+        if self.set_template(slot, None) {
+            return true;
+        }
+        self.counters.no_neighbor += 1;
+        let c = self.conns.at_mut(slot);
+        if c.flags.neighbor_announced() {
+            return false;
+        }
+        c.flags.set_neighbor_announced(true);
+        let (path, remote) = (c.path, c.key.addrs().0);
+        let hop = self.paths.get(usize::from(path)).and_then(|p| p.next_hop(remote)).unwrap_or(remote);
+        app.on_neighbor_needed(&mut Cx { stack: self }, super::PathId(path), hop);
+        !self.conns.at(slot).flags.needs_neighbor() || self.set_template(slot, None)
+    }
+
+    #[inline]
+    fn output(&mut self, slot: u32) -> Output {
+        let c = self.conns.at(slot);
+        if c.flags.syn_pending() || !c.state.synchronised() {
+            return self.output_syn(slot);
+        }
+        if c.flags.disorder() {
+            let r = self.output_lost(slot);
+            if r != Output::Done {
+                return r;
+            }
+        }
+        let r = self.output_new(slot);
+        if r != Output::Done {
+            return r;
+        }
+        let c = self.conns.at_mut(slot);
+        if c.flags.probe_now() {
+            c.flags.set_probe_now(false);
+            let seq = c.snd_una - 1;
+            if !self.transmit_ack(slot, seq) {
+                return Output::Stalled;
+            }
+            self.counters.window_probes += 1;
+        }
+        self.output_ack(slot)
+    }
+
+    /// An acknowledgment that found nothing to ride on.
+    #[inline(always)]
+    fn output_ack(&mut self, slot: u32) -> Output {
+        let ratio = self.config.tcp.ack_ratio;
+        let now = self.now;
+        let delay = self.config.tcp.ack_delay;
+        let c = self.conns.at_mut(slot);
+        if c.flags.ack_now() || c.ack_owed >= ratio {
+            let seq = c.snd_nxt;
+            if !self.transmit_ack(slot, seq) {
+                return Output::Stalled;
+            }
+            self.counters.acks_out += 1;
+        } else if c.ack_owed > 0 && c.ack_at == Instant::FAR {
+            c.ack_at = now + delay;
+        }
+        Output::Done
+    }
+
+    #[cold]
+    fn output_syn(&mut self, slot: u32) -> Output {
+        let c = self.conns.at_mut(slot);
+        if !c.flags.syn_pending() || c.state.synchronised() {
+            c.flags.set_syn_pending(false);
+            return Output::Done;
+        }
+        if !self.transmit_syn(slot) {
+            return Output::Stalled;
+        }
+        let (now, config) = (self.now, self.config.tcp);
+        let c = self.conns.at_mut(slot);
+        c.flags.set_syn_pending(false);
+        c.flags.set_ack_now(false);
+        if c.snd_nxt == c.cold.iss {
+            c.snd_nxt = c.cold.iss + 1;
+            c.cold.syn_sent_at = now;
+        }
+        if c.rto_at == Instant::FAR {
+            c.arm_rto(now, &config);
+        }
+        Output::Done
+    }
+
+    /// Sends lost segments again, as the congestion window allows.
+    #[cold]
+    fn output_lost(&mut self, slot: u32) -> Output {
+        let mut first = true;
+        loop {
+            let c = self.conns.at(slot);
+            let Some(i) = c.first_lost(&self.segments) else { return Output::Done };
+            let pipe = c.pipe(&self.segments);
+            let s = self.segments.at(i);
+            // One goes out whatever the window says: recovery must not depend on what never comes back.
+            if pipe > 0 && !first && pipe + s.len > c.congestion.window() {
+                return Output::Done;
+            }
+            first = false;
+            let piece = Piece {
+                seq: s.seq,
+                at: Cursor { entry: s.entry, offset: s.offset },
+                len: s.len,
+                fin: s.flags.fin(),
+                push: true,
+            };
+            let sent = match self.transmit_data(slot, &piece) {
+                Sent::Bytes(n, _) => n,
+                Sent::Stalled => return Output::Stalled,
+                Sent::Revoked => return Output::Revoked,
+            };
+            if sent < piece.len && !self.split_segment(slot, i, sent) {
+                return Output::Stalled;
+            }
+            let (now, config) = (self.now, self.config.tcp);
+            let s = self.segments.at_mut(i);
+            s.flags.set_lost(false);
+            s.flags.set_retransmitted(true);
+            s.sent_at = now;
+            self.counters.retransmits += 1;
+            let c = self.conns.at_mut(slot);
+            c.cold.retransmits += 1;
+            if c.rto_at == Instant::FAR {
+                c.arm_rto(now, &config);
+            }
+        }
+    }
+
+    /// A retransmission took only `sent` bytes of record `i`: the rest becomes a record of its own, still lost.
+    fn split_segment(&mut self, slot: u32, i: u32, sent: u32) -> bool {
+        let Some(j) = self.segments.alloc() else {
+            self.counters.no_segment_record += 1;
+            return false;
+        };
+        let s = self.segments.at(i);
+        let at = crate::tcp::send_queue::SendQueue::advance(
+            &self.sends,
+            Cursor { entry: s.entry, offset: s.offset },
+            sent,
+        );
+        let rest = Segment {
+            sent_at: s.sent_at,
+            seq: s.seq + sent,
+            len: s.len - sent,
+            entry: at.entry,
+            offset: at.offset,
+            next: s.next,
+            flags: s.flags,
+        };
+        *self.segments.at_mut(j) = rest;
+        let s = self.segments.at_mut(i);
+        s.len = sent;
+        s.next = j;
+        s.flags.set_fin(false);
+        let list = &mut self.conns.at_mut(slot).segments;
+        if list.tail == i {
+            list.tail = j;
+        }
+        true
+    }
+
+    /// Sends what was never sent, as both windows allow; then FIN, when it is due.
+    #[inline]
+    fn output_new(&mut self, slot: u32) -> Output {
+        let mut pipe = self.conns.at(slot).pipe(&self.segments);
+        loop {
+            let c = self.conns.at_mut(slot);
+            let unsent = c.unsent();
+            let fin = c.flags.fin_queued() && !c.flags.fin_sent();
+            if unsent == 0 && !fin {
+                return Output::Done;
+            }
+            let mss = u32::from(c.mss);
+            let flight = c.in_flight();
+            let mut len = unsent.min(mss);
+            let cwnd_room = c.congestion.window().saturating_sub(pipe);
+            if len > cwnd_room && pipe > 0 {
+                c.flags.set_cwnd_limited(true);
+                return Output::Done;
+            }
+            let wnd_room = c.snd_wnd.saturating_sub(flight);
+            if len > wnd_room {
+                // Sender's side of silly window avoidance (RFC 9293 §3.8.6.2.1).
+                let worthwhile = wnd_room >= mss || wnd_room >= c.cold.max_window / 2;
+                if wnd_room == 0 || !worthwhile && flight > 0 {
+                    if flight == 0 {
+                        self.enter_persist(slot);
+                    }
+                    return Output::Done;
+                }
+                len = wnd_room;
+            } else if len < mss && self.config.tcp.nagle && flight > 0 && !fin {
+                return Output::Done;
+            }
+            if self.segments.available() == 0 {
+                self.counters.no_segment_record += 1;
+                return Output::Stalled;
+            }
+            let last = len == unsent;
+            let piece = Piece { seq: c.snd_nxt, at: c.send.next, len, fin: fin && last, push: last };
+            let (sent, at) = match self.transmit_data(slot, &piece) {
+                Sent::Bytes(n, at) => (n, at),
+                Sent::Stalled => return Output::Stalled,
+                Sent::Revoked => return Output::Revoked,
+            };
+            let fin = piece.fin && sent == len;
+            self.record(slot, &piece, sent, at, fin);
+            pipe += sent;
+            if sent == 0 && !fin {
+                return Output::Stalled;
+            }
+        }
+    }
+
+    /// Accounts for a segment that was sent for the first time.
+    #[inline(always)]
+    fn record(&mut self, slot: u32, piece: &Piece, sent: u32, at: Cursor, fin: bool) {
+        if sent == 0 && !fin {
+            return;
+        }
+        // Availability was checked before anything was sent.
+        let Some(i) = self.segments.alloc() else { return };
+        let mut flags = SegmentFlags::default();
+        flags.set_fin(fin);
+        *self.segments.at_mut(i) = Segment {
+            sent_at: self.now,
+            seq: piece.seq,
+            len: sent,
+            entry: piece.at.entry,
+            offset: piece.at.offset,
+            next: NIL,
+            flags,
+        };
+        let (now, config) = (self.now, &self.config.tcp);
+        let c = self.conns.at_mut(slot);
+        c.segments.push(&mut self.segments, i);
+        c.send.next = at;
+        c.snd_nxt = piece.seq + (sent + u32::from(fin));
+        c.flags.set_data_sent(true);
+        if c.rto_at == Instant::FAR {
+            c.arm_rto(now, config);
+            c.cold.give_up_at = now + config.user_timeout;
+        }
+        self.counters.bytes_out += u64::from(sent);
+        if fin {
+            c.flags.set_fin_sent(true);
+            c.state = match c.state {
+                State::CloseWait => State::LastAck,
+                State::Established => State::FinWait1,
+                other => other,
+            };
+        }
+    }
+
+    #[cold]
+    fn enter_persist(&mut self, slot: u32) {
+        let (now, config) = (self.now, self.config.tcp);
+        let c = self.conns.at_mut(slot);
+        if c.flags.persist() {
+            return;
+        }
+        c.flags.set_persist(true);
+        c.backoff = 0;
+        c.arm_rto(now, &config);
+        c.cold.give_up_at = now + config.user_timeout;
+    }
+
+    /// The sequence number of the next byte, for tests.
+    #[cfg(test)]
+    pub(super) fn snd_nxt(&self, slot: u32) -> SeqNum {
+        self.conns.at(slot).snd_nxt
+    }
+}

@@ -1,0 +1,32 @@
+//! The memory of a stack's tables, given by the caller: a static array on a DPU, a leaked allocation on a host.
+
+use core::net::IpAddr;
+
+use super::flow::FlowEntry;
+use super::listener::Listener;
+use crate::tcp::{Connection, OutOfOrder, Segment, SendEntry};
+use crate::wire::MacAddr;
+
+/// A neighbour table entry.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Neighbor {
+    pub(crate) entry: Option<(u8, IpAddr, MacAddr)>,
+}
+
+/// Every table of a stack. The lengths are the capacities; when one is full, the answer is a refusal and a counter.
+pub struct Storage<'m> {
+    /// Connections, those in TIME-WAIT included; at most 2^24.
+    pub connections: &'m mut [Connection],
+    /// The flow table: a power of two, at least 4/3 of the connections.
+    pub flows: &'m mut [FlowEntry],
+    /// Fragments queued for sending, all connections together.
+    pub sends: &'m mut [SendEntry],
+    /// Segments in flight, all connections together.
+    pub segments: &'m mut [Segment],
+    /// Pieces received out of order, all connections together.
+    pub out_of_order: &'m mut [OutOfOrder],
+    /// Listeners.
+    pub listeners: &'m mut [Listener],
+    /// Neighbours, all paths together.
+    pub neighbors: &'m mut [Neighbor],
+}

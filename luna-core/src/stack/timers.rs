@@ -1,0 +1,85 @@
+//! Timers: retransmission, window probes, delayed acknowledgment, SYN, and the limits of whole phases.
+
+use super::{App, CloseReason, Limit, Stack};
+use crate::nic::NicQueue;
+use crate::tcp::State;
+use crate::time::Instant;
+
+impl<Q: NicQueue> Stack<'_, Q> {
+    /// Makes sure that the wheel knows the connection's earliest deadline.
+    #[inline(always)]
+    pub(super) fn arm(&mut self, slot: u32) {
+        let c = self.conns.at(slot);
+        let deadline = c.deadline();
+        if deadline < c.wheel_at {
+            self.wheel.set(&mut self.conns, slot, deadline);
+        }
+    }
+
+    /// Fires what is due. Returns whether anything was.
+    #[inline]
+    pub(super) fn fire_timers<A: App<Q>>(&mut self, app: &mut A) -> bool {
+        let mut any = false;
+        while let Some(slot) = self.wheel.pop_due(&mut self.conns, self.now) {
+            self.fire(slot, app);
+            any = true;
+        }
+        any
+    }
+
+    fn fire<A: App<Q>>(&mut self, slot: u32, app: &mut A) {
+        let now = self.now;
+        let c = self.conns.at_mut(slot);
+        if c.cold.give_up_at <= now {
+            return self.give_up(slot, app);
+        }
+        if c.ack_at <= now {
+            c.ack_at = Instant::FAR;
+            c.flags.set_ack_now(true);
+            self.mark_dirty(slot);
+        }
+        if self.conns.at(slot).rto_at <= now {
+            self.retransmission_timeout(slot);
+        }
+        self.arm(slot);
+    }
+
+    fn retransmission_timeout(&mut self, slot: u32) {
+        let (conn, mut env) = self.split(slot);
+        let (now, config) = (env.ack.now, env.ack.config);
+        if !conn.state.synchronised() {
+            conn.flags.set_syn_pending(true);
+            conn.backoff = conn.backoff.saturating_add(1);
+            conn.cold.syn_sent_at = Instant::FAR;
+            conn.arm_rto(now, config);
+            if conn.snd_nxt != conn.cold.iss {
+                env.ack.counters.syn_retransmits += 1;
+            }
+        } else if conn.flags.persist() {
+            conn.flags.set_probe_now(true);
+            conn.backoff = conn.backoff.saturating_add(1);
+            conn.arm_rto(now, config);
+        } else if conn.in_flight() > 0 {
+            conn.on_timeout(&mut env.ack);
+        } else {
+            conn.rto_at = Instant::FAR;
+            return;
+        }
+        self.mark_dirty(slot);
+    }
+
+    fn give_up<A: App<Q>>(&mut self, slot: u32, app: &mut A) {
+        let c = self.conns.at(slot);
+        let limit = match c.state {
+            State::TimeWait => return self.free(slot),
+            State::SynSent | State::SynReceived => Limit::Connect,
+            State::FinWait2 => Limit::FinWait2,
+            _ => Limit::User,
+        };
+        self.counters.timeouts += 1;
+        // What the network said meanwhile tells more than our patience running out.
+        let reason = c.cold.soft_error.unwrap_or(CloseReason::TimedOut(limit));
+        self.reset_connection(slot);
+        self.over(slot, reason, app);
+    }
+}

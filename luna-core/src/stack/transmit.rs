@@ -1,0 +1,200 @@
+//! From a decision to a frame: header obj, payload fragments, checksum, queue.
+
+use super::Stack;
+use crate::nic::{NicQueue, TxFrags, TxMeta};
+use crate::tcp::State;
+use crate::tcp::send_queue::{Cursor, Gather, SendQueue};
+use crate::time::Instant;
+use crate::wire::{
+    HeaderTemplate, SackBlocks, SegmentHead, SeqNum, TcpFlags, TcpOptions, tcp_checksum, write_tcp_checksum,
+};
+use crate::zbuf::ZbufMut;
+
+/// A piece of the stream to send.
+pub(super) struct Piece {
+    pub(super) seq: SeqNum,
+    pub(super) at: Cursor,
+    pub(super) len: u32,
+    pub(super) fin: bool,
+    pub(super) push: bool,
+}
+
+/// What became of it.
+pub(super) enum Sent {
+    /// So many bytes left (fewer than asked when the port takes no more fragments); where the next begin.
+    Bytes(u32, Cursor),
+    /// No room or no obj.
+    Stalled,
+    /// Foreign memory is gone.
+    Revoked,
+}
+
+/// Fills the checksum in, or leaves the rest to the device.
+#[inline(always)]
+fn finish_checksum(template: &HeaderTemplate, header: &mut ZbufMut, frags: &TxFrags, tcp_len: u32, offload: bool) {
+    let l4 = template.l2l3_len();
+    let pseudo = template.pseudo_sum(tcp_len);
+    let sum = if offload {
+        pseudo.fold()
+    } else {
+        let tcp = header.get(l4..).unwrap_or_default();
+        tcp_checksum(pseudo, tcp, frags.iter().map(|f| f.bytes().unwrap_or_default()))
+    };
+    write_tcp_checksum(header, l4, sum);
+}
+
+#[inline(always)]
+fn meta(template: &HeaderTemplate, tcp_header_len: usize, ipv6: bool, vlan: bool, offload: bool) -> TxMeta {
+    let l2_len = if vlan { 18 } else { 14 };
+    TxMeta {
+        l2_len,
+        l3_len: (template.l2l3_len() - l2_len as usize) as u8,
+        l4_len: tcp_header_len as u8,
+        ipv6,
+        offload_checksum: offload,
+    }
+}
+
+impl<Q: NicQueue> Stack<'_, Q> {
+    /// Sends a piece of the stream. Acknowledges along; the caller keeps the books of what was sent.
+    #[inline]
+    pub(super) fn transmit_data(&mut self, slot: u32, piece: &Piece) -> Sent {
+        let c = self.conns.at_mut(slot);
+        let Some(path) = self.paths.get_mut(usize::from(c.path)) else { return Sent::Stalled };
+        let Some(template) = &c.cold.template else { return Sent::Stalled };
+        let caps = *path.queue.caps();
+        let Some(mut header) = path.queue.header_pool().alloc() else {
+            self.counters.no_header_obj += 1;
+            return Sent::Stalled;
+        };
+        let edge = c.window_edge(&self.config.tcp);
+        let window = (edge.distance_from(c.rcv_nxt) >> c.rcv_scale).min(0xffff) as u16;
+        let mut flags = TcpFlags::ACK;
+        if piece.push {
+            flags = flags.union(TcpFlags::PSH);
+        }
+        let ts = c.flags.timestamps().then(|| (c.tsval(self.now_ms), c.ts_recent));
+        let mut head = SegmentHead { seq: piece.seq, ack: c.rcv_nxt, flags, window, ts, ecn: 0, options: None };
+        let sack = if c.out_of_order.is_empty() || !c.flags.sack() {
+            None
+        } else {
+            let blocks = c.out_of_order.blocks(&self.out_of_order, c.cold.latest_out_of_order, 3);
+            Some(TcpOptions { sack: blocks, timestamps: ts, ..TcpOptions::default() })
+        };
+        let plain = head.tcp_header_len();
+        head.options = sack.as_ref();
+        let tcp_header_len = head.tcp_header_len();
+        let header_len = template.header_len(&head);
+        header.set_len(header_len as u32);
+        // Blocks take the place of payload: a frame never exceeds the MTU.
+        let len = piece.len.min(u32::from(c.mss).saturating_sub((tcp_header_len - plain) as u32));
+        let to = Gather {
+            header: &mut header,
+            frags: &mut self.frags,
+            max_frags: usize::from(caps.max_tx_segments).saturating_sub(1).max(1),
+            copy_foreign: (!caps.tx_checksum || !caps.foreign).then(|| path.queue.header_pool()),
+            copies: &mut self.copies,
+        };
+        let Ok((sent, at)) = SendQueue::gather(&self.sends, piece.at, len, to) else {
+            self.frags.clear();
+            return Sent::Revoked;
+        };
+        if sent == 0 && !piece.fin {
+            self.frags.clear();
+            self.counters.no_header_obj += 1;
+            return Sent::Stalled;
+        }
+        if piece.fin && sent == piece.len {
+            head.flags = head.flags.union(TcpFlags::FIN);
+        }
+        if let Some(out) = header.get_mut(..header_len) {
+            template.emit(out, &head, sent);
+        }
+        finish_checksum(template, &mut header, &self.frags, tcp_header_len as u32 + sent, caps.tx_checksum);
+        let meta = meta(template, tcp_header_len, c.key.addrs_are_v6(), path.config.vlan.is_some(), caps.tx_checksum);
+        if path.queue.tx(header, &mut self.frags, meta).is_err() {
+            self.frags.clear();
+            self.counters.tx_queue_full += 1;
+            return Sent::Stalled;
+        }
+        c.rcv_adv = edge;
+        c.ack_owed = 0;
+        c.ack_at = Instant::FAR;
+        c.flags.set_ack_now(false);
+        self.counters.segments_out += 1;
+        Sent::Bytes(sent, at)
+    }
+
+    /// Sends a bare acknowledgment with sequence number `seq`. False when it could not leave.
+    #[inline]
+    pub(super) fn transmit_ack(&mut self, slot: u32, seq: SeqNum) -> bool {
+        let c = self.conns.at_mut(slot);
+        let Some(template) = c.cold.template else { return false };
+        let edge = c.window_edge(&self.config.tcp);
+        let window = (edge.distance_from(c.rcv_nxt) >> c.rcv_scale).min(0xffff) as u16;
+        let ts = c.flags.timestamps().then(|| (c.tsval(self.now_ms), c.ts_recent));
+        let mut head = SegmentHead { seq, ack: c.rcv_nxt, flags: TcpFlags::ACK, window, ts, ecn: 0, options: None };
+        let path = c.path;
+        let options;
+        if !c.out_of_order.is_empty() && c.flags.sack() {
+            let max = if ts.is_some() { 3 } else { SackBlocks::MAX };
+            let blocks = c.out_of_order.blocks(&self.out_of_order, c.cold.latest_out_of_order, max);
+            options = TcpOptions { sack: blocks, timestamps: ts, ..TcpOptions::default() };
+            head.options = Some(&options);
+        }
+        if !self.transmit_bare(path, &template, &head) {
+            return false;
+        }
+        let c = self.conns.at_mut(slot);
+        c.rcv_adv = edge;
+        c.ack_owed = 0;
+        c.ack_at = Instant::FAR;
+        c.flags.set_ack_now(false);
+        true
+    }
+
+    /// Sends SYN or SYN-ACK.
+    pub(super) fn transmit_syn(&mut self, slot: u32) -> bool {
+        let (now_ms, config) = (self.now_ms, self.config.tcp);
+        let c = self.conns.at(slot);
+        let (path, remote) = (c.path, c.key.addrs().0);
+        let Some(template) = c.cold.template else { return false };
+        let options = c.syn_options(self.mss_for(path, remote), now_ms, &config);
+        let answer = c.state == State::SynReceived;
+        let head = SegmentHead {
+            seq: c.cold.iss,
+            ack: if answer { c.rcv_nxt } else { SeqNum(0) },
+            flags: if answer { TcpFlags::SYN.union(TcpFlags::ACK) } else { TcpFlags::SYN },
+            window: config.rcv_wnd.min(0xffff) as u16,
+            ts: None,
+            ecn: 0,
+            options: Some(&options),
+        };
+        self.transmit_bare(path, &template, &head)
+    }
+
+    /// Sends a segment without payload.
+    #[inline]
+    pub(super) fn transmit_bare(&mut self, path: u8, template: &HeaderTemplate, head: &SegmentHead<'_>) -> bool {
+        let Some(path) = self.paths.get_mut(usize::from(path)) else { return false };
+        let caps = *path.queue.caps();
+        let Some(mut header) = path.queue.header_pool().alloc() else {
+            self.counters.no_header_obj += 1;
+            return false;
+        };
+        let tcp_header_len = head.tcp_header_len();
+        header.set_len(template.header_len(head) as u32);
+        template.emit(&mut header, head, 0);
+        self.frags.clear();
+        finish_checksum(template, &mut header, &self.frags, tcp_header_len as u32, caps.tx_checksum);
+        let vlan = path.config.vlan.is_some();
+        let ipv6 = template.l2l3_len() - if vlan { 18 } else { 14 } == 40;
+        let meta = meta(template, tcp_header_len, ipv6, vlan, caps.tx_checksum);
+        if path.queue.tx(header, &mut self.frags, meta).is_err() {
+            self.counters.tx_queue_full += 1;
+            return false;
+        }
+        self.counters.segments_out += 1;
+        true
+    }
+}

@@ -1,0 +1,338 @@
+//! A connection's state: the hot part first, within four cache lines; what handshake, loss and close need behind it.
+
+use static_assertions::const_assert;
+
+use super::config::TcpConfig;
+use super::congestion::{Congestion, CongestionControl, NewReno};
+use super::reassembly::Reassembly;
+use super::rtt::Rtt;
+use super::segments::SegmentList;
+use super::send_queue::SendQueue;
+use super::state::State;
+use crate::slab::{NIL, Node};
+use crate::stack::CloseReason;
+use crate::stack::flow::FlowKey;
+use crate::time::{Duration, Instant};
+use crate::wire::{HeaderTemplate, SeqNum};
+
+bitfield::bitfield! {
+    /// What is pending or true of a connection.
+    #[derive(Clone, Copy, PartialEq, Eq, Default)]
+    pub(crate) struct Flags(u32);
+    impl Debug;
+    /// Both sides use timestamps.
+    pub(crate) timestamps, set_timestamps: 0;
+    /// Both sides use SACK.
+    pub(crate) sack, set_sack: 1;
+    /// An acknowledgment must leave at the burst's end.
+    pub(crate) ack_now, set_ack_now: 2;
+    /// Something is SACKed, lost or in recovery: the scoreboard must be looked at.
+    pub(crate) disorder, set_disorder: 3;
+    /// In fast recovery, until `recovery_point` is acknowledged.
+    pub(crate) recovery, set_recovery: 4;
+    /// In recovery from a timeout: slow start until `recovery_point` is acknowledged.
+    pub(crate) timeout_recovery, set_timeout_recovery: 5;
+    /// The congestion window held the last output back.
+    pub(crate) cwnd_limited, set_cwnd_limited: 6;
+    /// The application wants to send no more: FIN behind the queue.
+    pub(crate) fin_queued, set_fin_queued: 7;
+    /// FIN was sent.
+    pub(crate) fin_sent, set_fin_sent: 8;
+    /// The application called `close`: it takes no more data.
+    pub(crate) closed, set_closed: 9;
+    /// The next hop's address is not known yet.
+    pub(crate) needs_neighbor, set_needs_neighbor: 10;
+    /// The peer has no window and data waits: the timer sends probes.
+    pub(crate) persist, set_persist: 11;
+    /// Our SYN (or SYN-ACK) is to be sent.
+    pub(crate) syn_pending, set_syn_pending: 12;
+    /// A send was refused; the application is told when there is room.
+    pub(crate) wants_room, set_wants_room: 13;
+    /// In the list of connections with output to do.
+    pub(crate) dirty, set_dirty: 14;
+    /// It came from a listener.
+    pub(crate) passive, set_passive: 15;
+    /// The application has been told that it is over (or never knew of it): its name is stale.
+    pub(crate) detached, set_detached: 16;
+    /// The peer's FIN was taken in.
+    pub(crate) fin_received, set_fin_received: 17;
+    /// Anything was sent beyond the handshake: the peer may have acted on it.
+    pub(crate) data_sent, set_data_sent: 18;
+    /// The timer sends one probe at its next occasion.
+    pub(crate) probe_now, set_probe_now: 19;
+    /// Both sides scale windows.
+    pub(crate) scaling, set_scaling: 20;
+    /// The application aborted it: reset and report at the next occasion.
+    pub(crate) aborting, set_aborting: 21;
+    /// The application was told that the next hop is not known.
+    pub(crate) neighbor_announced, set_neighbor_announced: 22;
+}
+
+/// A connection, or a free slot for one.
+///
+/// `repr(C)`: everything up to `cold` is what an in-order segment and its answer touch.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub struct Connection {
+    pub(crate) key: FlowKey,
+    pub(crate) generation: u32,
+    pub(crate) flags: Flags,
+    pub(crate) state: State,
+    pub(crate) path: u8,
+    /// Segments received and not acknowledged.
+    pub(crate) ack_owed: u8,
+    /// Consecutive timeouts.
+    pub(crate) backoff: u8,
+    pub(crate) rcv_scale: u8,
+    pub(crate) snd_scale: u8,
+    /// Payload bytes of a full segment, options deducted.
+    pub(crate) mss: u16,
+    pub(crate) rcv_nxt: SeqNum,
+    /// Right edge of the window that was advertised last.
+    pub(crate) rcv_adv: SeqNum,
+    /// Memory that received data pins, in bytes of whole objs.
+    pub(crate) rcv_held: u32,
+    pub(crate) ts_recent: u32,
+    /// When that was taken, in ms: it expires after 24 days (RFC 7323 §5.5).
+    pub(crate) ts_recent_ms: u32,
+    /// Added to the clock for TSval (RFC 7323 §5.4).
+    pub(crate) ts_offset: u32,
+    pub(crate) snd_una: SeqNum,
+    pub(crate) snd_nxt: SeqNum,
+    pub(crate) snd_wnd: u32,
+    pub(crate) snd_wl1: SeqNum,
+    pub(crate) snd_wl2: SeqNum,
+    pub(crate) send: SendQueue,
+    pub(crate) segments: SegmentList,
+    pub(crate) congestion: Congestion,
+    pub(crate) rtt: Rtt,
+    /// Retransmission, persist or SYN timer.
+    pub(crate) rto_at: Instant,
+    /// Delayed acknowledgment.
+    pub(crate) ack_at: Instant,
+    /// The wheel has an entry for this moment at the latest.
+    pub(crate) wheel_at: Instant,
+    pub(crate) next_dirty: u32,
+    pub(crate) out_of_order: Reassembly,
+    pub(crate) cold: Cold,
+}
+
+const_assert!(core::mem::offset_of!(Connection, cold) <= 4 * 64);
+
+/// What an in-order segment does not touch, but for the header template, which every transmission reads.
+#[derive(Debug)]
+pub(crate) struct Cold {
+    pub(crate) template: Option<HeaderTemplate>,
+    pub(crate) user: u64,
+    pub(crate) iss: SeqNum,
+    pub(crate) max_window: u32,
+    pub(crate) recovery_point: SeqNum,
+    pub(crate) latest_out_of_order: SeqNum,
+    /// When our SYN left; [`Instant::FAR`] once it was sent again.
+    pub(crate) syn_sent_at: Instant,
+    pub(crate) dup_acks: u8,
+    /// Deadline of a whole phase: connecting, user timeout, FIN-WAIT-2, TIME-WAIT.
+    pub(crate) give_up_at: Instant,
+    pub(crate) listener: u32,
+    pub(crate) wheel_prev: u32,
+    pub(crate) wheel_next: u32,
+    pub(crate) wheel_slot: u16,
+    pub(crate) soft_error: Option<CloseReason>,
+    pub(crate) retransmits: u32,
+    pub(crate) rtos: u32,
+    /// Next free slot.
+    pub(crate) next: u32,
+}
+
+/// No place in the wheel.
+pub(crate) const NO_SLOT: u16 = u16::MAX;
+
+impl Default for Connection {
+    fn default() -> Self {
+        Self {
+            key: FlowKey::default(),
+            generation: 0,
+            flags: Flags::default(),
+            state: State::Closed,
+            path: 0,
+            ack_owed: 0,
+            backoff: 0,
+            rcv_scale: 0,
+            snd_scale: 0,
+            mss: 0,
+            rcv_nxt: SeqNum(0),
+            rcv_adv: SeqNum(0),
+            rcv_held: 0,
+            ts_recent: 0,
+            ts_recent_ms: 0,
+            ts_offset: 0,
+            snd_una: SeqNum(0),
+            snd_nxt: SeqNum(0),
+            snd_wnd: 0,
+            snd_wl1: SeqNum(0),
+            snd_wl2: SeqNum(0),
+            send: SendQueue::default(),
+            segments: SegmentList::default(),
+            congestion: Congestion::default(),
+            rtt: Rtt::default(),
+            rto_at: Instant::FAR,
+            ack_at: Instant::FAR,
+            wheel_at: Instant::FAR,
+            next_dirty: NIL,
+            out_of_order: Reassembly::default(),
+            cold: Cold {
+                template: None,
+                user: 0,
+                iss: SeqNum(0),
+                max_window: 0,
+                recovery_point: SeqNum(0),
+                latest_out_of_order: SeqNum(0),
+                syn_sent_at: Instant::FAR,
+                dup_acks: 0,
+                give_up_at: Instant::FAR,
+                listener: NIL,
+                wheel_prev: NIL,
+                wheel_next: NIL,
+                wheel_slot: NO_SLOT,
+                soft_error: None,
+                retransmits: 0,
+                rtos: 0,
+                next: NIL,
+            },
+        }
+    }
+}
+
+impl Node for Connection {
+    fn next(&self) -> u32 {
+        self.cold.next
+    }
+    fn set_next(&mut self, next: u32) {
+        self.cold.next = next;
+    }
+}
+
+/// State and statistics of a connection, for people and tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpInfo {
+    /// State.
+    pub state: State,
+    /// Payload bytes of a full segment.
+    pub mss: u16,
+    /// Smoothed round-trip time; zero before the first sample.
+    pub srtt: Duration,
+    /// Its variation.
+    pub rttvar: Duration,
+    /// Retransmission timeout without backoff.
+    pub rto: Duration,
+    /// Congestion window in bytes.
+    pub cwnd: u32,
+    /// Window that the peer grants, in bytes.
+    pub snd_wnd: u32,
+    /// Window that we grant, in bytes.
+    pub rcv_wnd: u32,
+    /// Memory that received data pins, in bytes.
+    pub rcv_held: u32,
+    /// Bytes queued and not acknowledged.
+    pub queued: u32,
+    /// Bytes sent and not acknowledged.
+    pub in_flight: u32,
+    /// Timestamps are in use.
+    pub timestamps: bool,
+    /// SACK is in use.
+    pub sack: bool,
+    /// Our window scale and the peer's.
+    pub window_scale: (u8, u8),
+    /// Segments retransmitted.
+    pub retransmits: u32,
+    /// Timeouts.
+    pub rtos: u32,
+}
+
+impl Connection {
+    /// Makes a free slot a connection in `state`, its generation kept.
+    pub(crate) fn open(&mut self, state: State, key: FlowKey, path: u8, iss: SeqNum, ts_offset: u32, config: &TcpConfig) {
+        let generation = self.generation;
+        *self = Self {
+            key,
+            generation,
+            state,
+            path,
+            ts_offset,
+            snd_una: iss,
+            snd_nxt: iss,
+            rtt: Rtt::new(config),
+            send: SendQueue::new(iss + 1),
+            ..Self::default()
+        };
+        self.cold.iss = iss;
+        self.flags.set_syn_pending(true);
+    }
+
+    /// Bytes (and FIN) sent and not acknowledged.
+    #[inline(always)]
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.snd_nxt.distance_from(self.snd_una)
+    }
+
+    /// Bytes queued and never sent.
+    #[inline(always)]
+    pub(crate) fn unsent(&self) -> u32 {
+        if self.flags.fin_sent() { 0 } else { self.send.end.distance_from(self.snd_nxt.later(self.cold.iss + 1)) }
+    }
+
+    /// The window to advertise now, as its right edge; never left of what was advertised (RFC 9293 §3.8.6).
+    #[inline(always)]
+    pub(crate) fn window_edge(&self, config: &TcpConfig) -> SeqNum {
+        let room = config.rcv_budget.saturating_sub(self.rcv_held) / 2;
+        let scaled_max = 0xffff_u32 << self.rcv_scale;
+        // Whole units of the scale, or the field would promise less than is meant.
+        let window = room.min(config.rcv_wnd).min(scaled_max) >> self.rcv_scale << self.rcv_scale;
+        self.rcv_adv.later(self.rcv_nxt + window)
+    }
+
+    /// TSval for `now_ms`.
+    #[inline(always)]
+    pub(crate) fn tsval(&self, now_ms: u32) -> u32 {
+        now_ms.wrapping_add(self.ts_offset)
+    }
+
+    /// Starts (or restarts) the retransmission timer.
+    #[inline(always)]
+    pub(crate) fn arm_rto(&mut self, now: Instant, config: &TcpConfig) {
+        self.rto_at = now + self.rtt.rto(self.backoff, config);
+    }
+
+    /// The earliest moment at which a timer has something to do.
+    #[inline(always)]
+    pub(crate) fn deadline(&self) -> Instant {
+        self.rto_at.min(self.ack_at).min(self.cold.give_up_at)
+    }
+
+    /// Sets the congestion window once the segment size is known.
+    pub(crate) fn start_congestion(&mut self, config: &TcpConfig) {
+        let cwnd = u32::from(config.initial_window.max(1)) * u32::from(self.mss);
+        self.congestion = Congestion::NewReno(NewReno::new(cwnd));
+    }
+
+    pub(crate) fn info(&self, config: &TcpConfig) -> TcpInfo {
+        TcpInfo {
+            state: self.state,
+            mss: self.mss,
+            srtt: Duration::from_nanos(self.rtt.srtt.into()),
+            rttvar: Duration::from_nanos(self.rtt.rttvar.into()),
+            rto: self.rtt.rto(0, config),
+            cwnd: self.congestion.window(),
+            snd_wnd: self.snd_wnd,
+            rcv_wnd: self.rcv_adv.distance_from(self.rcv_nxt),
+            rcv_held: self.rcv_held,
+            queued: self.send.queued(),
+            in_flight: self.in_flight(),
+            timestamps: self.flags.timestamps(),
+            sack: self.flags.sack(),
+            window_scale: (self.rcv_scale, self.snd_scale),
+            retransmits: self.cold.retransmits,
+            rtos: self.cold.rtos,
+        }
+    }
+}

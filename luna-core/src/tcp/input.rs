@@ -1,0 +1,473 @@
+//! An arriving segment. In-order data and acknowledgments on an established connection go straight through
+//! [`Connection::input`]; everything else takes RFC 9293 §3.10.7's steps in their order, each a function.
+
+use super::ack::AckEnv;
+use super::connection::{Connection, Flags};
+use super::reassembly::OutOfOrders;
+use super::state::State;
+use crate::stack::{ChallengeLimit, CloseReason};
+use crate::time::Instant;
+use crate::wire::{SeqNum, TcpFlags, TcpOptions, TcpPacket, fixed_timestamps};
+use crate::zbuf::Zbuf;
+
+/// What a segment needs beside its connection.
+pub(crate) struct Env<'a, 'm> {
+    pub(crate) ack: AckEnv<'a, 'm>,
+    pub(crate) out_of_order: &'a mut OutOfOrders<'m>,
+    pub(crate) challenge: &'a mut ChallengeLimit,
+    pub(crate) now_ms: u32,
+}
+
+bitfield::bitfield! {
+    /// What happened, for the application or the stack to act on.
+    #[derive(Clone, Copy, PartialEq, Eq, Default)]
+    pub(crate) struct Events(u8);
+    impl Debug;
+    pub(crate) connected, set_connected: 0;
+    /// The peer finished sending.
+    pub(crate) fin, set_fin: 1;
+    /// The connection is over; see the reason.
+    pub(crate) closed, set_closed: 2;
+    /// Answer the segment with a reset.
+    pub(crate) reset, set_reset: 3;
+}
+
+impl Events {
+    pub(crate) const NONE: Self = Self(0);
+    pub(crate) const CONNECTED: Self = Self(1);
+    const CLOSED: Self = Self(4);
+    const RESET: Self = Self(8);
+}
+
+/// What became of a segment.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// In-order data for the application. More may follow from the reassembly list.
+    pub(crate) deliver: Option<Zbuf>,
+    pub(crate) events: Events,
+    pub(crate) reason: CloseReason,
+}
+
+impl Outcome {
+    pub(crate) const NOTHING: Self = Self { deliver: None, events: Events::NONE, reason: CloseReason::Finished };
+
+    pub(crate) fn closed(reason: CloseReason) -> Self {
+        Self { events: Events::CLOSED, reason, ..Self::NOTHING }
+    }
+
+    pub(crate) fn reset() -> Self {
+        Self { events: Events::RESET, ..Self::NOTHING }
+    }
+
+    fn closed_with_reset(reason: CloseReason) -> Self {
+        Self { events: Events(Events::CLOSED.0 | Events::RESET.0), reason, ..Self::NOTHING }
+    }
+}
+
+/// Flags that a fast-path segment must not meet.
+fn slow_flags() -> Flags {
+    let mut f = Flags::default();
+    f.set_disorder(true);
+    f.set_persist(true);
+    f.set_closed(true);
+    f.set_syn_pending(true);
+    f
+}
+
+/// `ts_recent` older than this says nothing (RFC 7323 §5.5).
+const TS_RECENT_EXPIRES_MS: u32 = 24 * 24 * 3600 * 1000;
+
+impl Connection {
+    /// Takes in a segment. `frame` is what `packet` was parsed from.
+    #[inline]
+    pub(crate) fn input(&mut self, env: &mut Env<'_, '_>, packet: &TcpPacket, frame: Zbuf, our_mss: u16) -> Outcome {
+        let tcp = &packet.tcp;
+        let len = u32::from(packet.payload_len);
+        let advance = tcp.ack.distance_from(self.snd_una);
+        if self.state == State::Established
+            && self.flags.0 & slow_flags().0 == 0
+            && tcp.flags.bits() & !TcpFlags::PSH.bits() == TcpFlags::ACK.bits()
+            && tcp.seq == self.rcv_nxt
+            && len <= self.rcv_adv.distance_from(self.rcv_nxt)
+            && advance <= self.in_flight()
+            && advance | len != 0
+            && self.out_of_order.is_empty()
+            && self.rcv_held <= env.ack.config.rcv_budget
+            && self.fast_timestamps(env, packet, &frame)
+        {
+            env.ack.counters.fast_path += 1;
+            self.snd_wnd = u32::from(tcp.window) << self.snd_scale;
+            self.snd_wl1 = tcp.seq;
+            self.snd_wl2 = tcp.ack;
+            if advance > 0 {
+                self.ack_advance(&mut env.ack, tcp.ack);
+            }
+            if len == 0 {
+                return Outcome::NOTHING;
+            }
+            let mut data = frame;
+            data.trim_front(packet.payload_offset.into());
+            data.truncate(len);
+            self.rcv_nxt += len;
+            self.ack_owed = self.ack_owed.saturating_add(1);
+            env.ack.counters.bytes_in += u64::from(len);
+            return Outcome { deliver: Some(data), ..Outcome::NOTHING };
+        }
+        self.input_slow(env, packet, frame, our_mss)
+    }
+
+    /// The fixed timestamp layout with a value that is not old, or none where none are in use. Takes the value in.
+    #[inline(always)]
+    fn fast_timestamps(&mut self, env: &Env<'_, '_>, packet: &TcpPacket, frame: &Zbuf) -> bool {
+        if !self.flags.timestamps() {
+            return packet.tcp.header_len == 20;
+        }
+        let Some((tsval, _)) = fixed_timestamps(packet.options(frame)) else { return false };
+        if (tsval.wrapping_sub(self.ts_recent) as i32) < 0 {
+            return false;
+        }
+        self.ts_recent = tsval;
+        self.ts_recent_ms = env.now_ms;
+        true
+    }
+
+    #[inline(never)]
+    fn input_slow(&mut self, env: &mut Env<'_, '_>, packet: &TcpPacket, frame: Zbuf, our_mss: u16) -> Outcome {
+        let Ok(options) = TcpOptions::parse(packet.options(&frame)) else {
+            env.ack.counters.bad_options += 1;
+            return Outcome::NOTHING;
+        };
+        if self.state == State::SynSent {
+            return self.input_syn_sent(env, packet, &options, our_mss);
+        }
+        if self.is_syn_again(packet) {
+            self.flags.set_syn_pending(true);
+            env.ack.counters.duplicates += 1;
+            return Outcome::NOTHING;
+        }
+        if !self.check_timestamps(env, packet, &options) || !self.check_sequence(env, packet) {
+            return Outcome::NOTHING;
+        }
+        let tcp = &packet.tcp;
+        if tcp.flags.rst() {
+            return self.take_reset(env, packet);
+        }
+        if tcp.flags.syn() {
+            // RFC 5961 §4: never a reason to reset.
+            self.challenge(env);
+            return Outcome::NOTHING;
+        }
+        if !tcp.flags.ack() {
+            return Outcome::NOTHING;
+        }
+        let mut outcome = Outcome::NOTHING;
+        if self.state == State::SynReceived {
+            if tcp.ack != self.cold.iss + 1 || self.snd_nxt == self.cold.iss {
+                env.ack.counters.bad_ack += 1;
+                return Outcome::reset();
+            }
+            self.establish(env, tcp.ack);
+            self.snd_wnd = u32::from(tcp.window) << self.snd_scale;
+            if self.flags.fin_queued() {
+                self.state = State::FinWait1;
+            }
+            outcome.events.set_connected(true);
+        }
+        if !self.take_ack(env, packet, &options) {
+            return outcome;
+        }
+        if let Some(over) = self.after_fin_acked(env) {
+            return Outcome { events: Events(over.events.0 | outcome.events.0), ..over };
+        }
+        self.take_data(env, packet, frame, outcome)
+    }
+
+    /// RFC 7323 §5.3 R1. Resets are judged by their sequence number alone.
+    fn check_timestamps(&mut self, env: &mut Env<'_, '_>, packet: &TcpPacket, options: &TcpOptions) -> bool {
+        if !self.flags.timestamps() || packet.tcp.flags.rst() {
+            return true;
+        }
+        let Some((tsval, _)) = options.timestamps else {
+            // Tolerated, as Linux does: a middlebox may strip them.
+            return true;
+        };
+        let age = env.now_ms.wrapping_sub(self.ts_recent_ms);
+        if (tsval.wrapping_sub(self.ts_recent) as i32) < 0 && age < TS_RECENT_EXPIRES_MS {
+            env.ack.counters.paws += 1;
+            self.flags.set_ack_now(true);
+            return false;
+        }
+        // R3: only from segments that begin at or before what was acknowledged last.
+        if packet.tcp.seq.before_eq(self.rcv_nxt) {
+            self.ts_recent = tsval;
+            self.ts_recent_ms = env.now_ms;
+        }
+        true
+    }
+
+    /// RFC 9293 §3.10.7.4, first step: some of it must be inside the window.
+    fn check_sequence(&mut self, env: &mut Env<'_, '_>, packet: &TcpPacket) -> bool {
+        let seq = packet.tcp.seq;
+        let window = self.rcv_adv.distance_from(self.rcv_nxt);
+        let len = packet.segment_len();
+        let acceptable = match (len, window) {
+            (0, 0) => seq == self.rcv_nxt,
+            (0, w) => seq.in_window(self.rcv_nxt, w),
+            (_, 0) => false,
+            (n, w) => seq.in_window(self.rcv_nxt, w) || (seq + (n - 1)).in_window(self.rcv_nxt, w),
+        };
+        // A bare acknowledgment at the window's edge, or one sent before a gap was filled, still counts as one.
+        let edge = len == 0 && seq.before_eq(self.rcv_adv) && seq.after_eq(self.rcv_nxt);
+        if acceptable || edge {
+            return true;
+        }
+        if packet.tcp.flags.rst() {
+            env.ack.counters.outside_window += 1;
+            return false;
+        }
+        if seq.before(self.rcv_nxt) {
+            env.ack.counters.duplicates += 1;
+            if self.state == State::TimeWait && packet.tcp.flags.fin() {
+                self.cold.give_up_at = env.ack.now + env.ack.config.time_wait;
+            }
+            // Old data may carry a new acknowledgment: a simultaneous close and keepalive-style probes need it.
+            if packet.tcp.flags.ack() && self.state.synchronised() && !packet.tcp.flags.syn() {
+                self.take_old_ack(env, packet);
+            }
+        } else {
+            env.ack.counters.outside_window += 1;
+        }
+        self.flags.set_ack_now(true);
+        false
+    }
+
+    fn take_old_ack(&mut self, env: &mut Env<'_, '_>, packet: &TcpPacket) {
+        let ack = packet.tcp.ack;
+        if ack.after(self.snd_una) && ack.before_eq(self.snd_nxt) {
+            self.ack_advance(&mut env.ack, ack);
+        }
+    }
+
+    /// RFC 5961 §3: only a reset at exactly `rcv_nxt` is believed; one elsewhere in the window is challenged.
+    fn take_reset(&mut self, env: &mut Env<'_, '_>, packet: &TcpPacket) -> Outcome {
+        if packet.tcp.seq != self.rcv_nxt {
+            self.challenge(env);
+            return Outcome::NOTHING;
+        }
+        env.ack.counters.resets_in += 1;
+        let reason = match self.state {
+            State::SynReceived => CloseReason::Refused,
+            // Our side had finished; nothing was lost.
+            State::TimeWait => CloseReason::Finished,
+            _ => CloseReason::Reset,
+        };
+        Outcome::closed(reason)
+    }
+
+    fn challenge(&mut self, env: &mut Env<'_, '_>) {
+        if env.challenge.allow(env.ack.now) {
+            env.ack.counters.challenge_acks += 1;
+            self.flags.set_ack_now(true);
+        } else {
+            env.ack.counters.challenge_acks_limited += 1;
+        }
+    }
+
+    /// The acknowledgment and the window. False: drop the segment.
+    fn take_ack(&mut self, env: &mut Env<'_, '_>, packet: &TcpPacket, options: &TcpOptions) -> bool {
+        let tcp = &packet.tcp;
+        if tcp.ack.after(self.snd_nxt) {
+            env.ack.counters.bad_ack += 1;
+            self.challenge(env);
+            return false;
+        }
+        // RFC 5961 §5: an acknowledgment far behind is a blind guess.
+        if tcp.ack.before(self.snd_una) && self.snd_una.distance_from(tcp.ack) > self.cold.max_window.max(1 << 16) {
+            env.ack.counters.bad_ack += 1;
+            self.challenge(env);
+            return false;
+        }
+        let window = u32::from(tcp.window) << self.snd_scale;
+        let duplicate = tcp.ack == self.snd_una
+            && packet.payload_len == 0
+            && !tcp.flags.fin()
+            && self.in_flight() > 0
+            && window == self.snd_wnd;
+        let news = self.flags.sack() && !options.sack.is_empty() && self.take_sack(env.ack.segments, &options.sack);
+        if tcp.ack.after(self.snd_una) {
+            self.ack_advance(&mut env.ack, tcp.ack);
+        }
+        if duplicate || news {
+            self.detect_loss(&mut env.ack, duplicate);
+        }
+        let newer = self.snd_wl1.before(tcp.seq) || self.snd_wl1 == tcp.seq && self.snd_wl2.before_eq(tcp.ack);
+        if newer && tcp.ack.after_eq(self.snd_una) {
+            self.snd_wnd = window;
+            self.snd_wl1 = tcp.seq;
+            self.snd_wl2 = tcp.ack;
+            self.cold.max_window = self.cold.max_window.max(window);
+        }
+        if self.flags.persist() {
+            // The peer is alive, window or not.
+            self.cold.give_up_at = env.ack.now + env.ack.config.user_timeout;
+            if self.snd_wnd > 0 {
+                self.leave_persist(env);
+            }
+        }
+        true
+    }
+
+    /// The window opened: probing ends.
+    fn leave_persist(&mut self, env: &mut Env<'_, '_>) {
+        self.flags.set_persist(false);
+        self.flags.set_probe_now(false);
+        self.backoff = 0;
+        if self.in_flight() > 0 {
+            self.arm_rto(env.ack.now, env.ack.config);
+        } else {
+            self.rto_at = Instant::FAR;
+            self.cold.give_up_at = Instant::FAR;
+        }
+    }
+
+    /// Our FIN was acknowledged: the states after it.
+    fn after_fin_acked(&mut self, env: &mut Env<'_, '_>) -> Option<Outcome> {
+        if !self.flags.fin_sent() || self.snd_una != self.snd_nxt {
+            return None;
+        }
+        match self.state {
+            State::FinWait1 => {
+                self.state = State::FinWait2;
+                if self.flags.closed() {
+                    self.cold.give_up_at = env.ack.now + env.ack.config.fin_wait_2;
+                }
+                None
+            }
+            State::Closing => {
+                self.enter_time_wait(env.ack.now, env.ack.config.time_wait);
+                Some(Outcome::closed(CloseReason::Finished))
+            }
+            State::LastAck => {
+                self.state = State::Closed;
+                Some(Outcome::closed(CloseReason::Finished))
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn enter_time_wait(&mut self, now: Instant, time_wait: crate::time::Duration) {
+        self.state = State::TimeWait;
+        self.rto_at = Instant::FAR;
+        self.cold.give_up_at = now + time_wait;
+    }
+
+    /// Payload and FIN.
+    fn take_data(&mut self, env: &mut Env<'_, '_>, packet: &TcpPacket, frame: Zbuf, mut outcome: Outcome) -> Outcome {
+        let mut seq = packet.tcp.seq;
+        let mut data = frame;
+        data.trim_front(packet.payload_offset.into());
+        data.truncate(packet.payload_len.into());
+        let mut fin = packet.tcp.flags.fin();
+        if data.is_empty() && !fin {
+            return outcome;
+        }
+        if !self.state.receives() {
+            self.flags.set_ack_now(true);
+            return outcome;
+        }
+        if seq.before(self.rcv_nxt) {
+            let old = self.rcv_nxt.distance_from(seq);
+            data.trim_front(old);
+            seq = self.rcv_nxt;
+        }
+        let room = self.rcv_adv.distance_from(seq);
+        if data.len() > room {
+            data.truncate(room);
+            fin = false;
+        }
+        let len = data.len();
+        if len > 0 && self.flags.closed() {
+            // Nobody takes it any more: say so (RFC 9293 §3.6.1).
+            env.ack.counters.data_after_close += 1;
+            return Outcome::closed_with_reset(CloseReason::Aborted);
+        }
+        if seq != self.rcv_nxt {
+            return self.take_out_of_order(env, seq, data, outcome);
+        }
+        if len > 0 {
+            if self.rcv_held > env.ack.config.rcv_budget {
+                env.ack.counters.over_budget += 1;
+                self.flags.set_ack_now(true);
+                return outcome;
+            }
+            self.rcv_nxt += len;
+            self.ack_owed = self.ack_owed.saturating_add(1);
+            if !self.out_of_order.is_empty() {
+                // It may have filled a gap: RFC 5681 §4.2 wants that acknowledged at once.
+                self.flags.set_ack_now(true);
+            }
+            env.ack.counters.bytes_in += u64::from(len);
+            outcome.deliver = Some(data);
+        }
+        if fin {
+            self.take_fin(env, &mut outcome);
+        }
+        outcome
+    }
+
+    fn take_out_of_order(&mut self, env: &mut Env<'_, '_>, seq: SeqNum, data: Zbuf, outcome: Outcome) -> Outcome {
+        // A FIN ahead of its turn is not kept: the peer sends it again.
+        self.flags.set_ack_now(true);
+        if data.is_empty() {
+            return outcome;
+        }
+        let budget = env.ack.config.rcv_budget.saturating_sub(self.rcv_held);
+        let inserted = self.out_of_order.insert(env.out_of_order, seq, data, budget);
+        self.rcv_held += inserted.pinned;
+        if inserted.new_data {
+            env.ack.counters.out_of_order += 1;
+            self.cold.latest_out_of_order = seq;
+        } else if !inserted.refused {
+            env.ack.counters.duplicates += 1;
+        }
+        if inserted.refused {
+            env.ack.counters.out_of_order_full += 1;
+        }
+        outcome
+    }
+
+    /// The next piece of formerly out-of-order data whose turn has come.
+    #[inline]
+    pub(crate) fn pop_reassembled(&mut self, env_pool: &mut OutOfOrders<'_>) -> Option<Zbuf> {
+        while let Some((data, pinned)) = self.out_of_order.pop(env_pool, self.rcv_nxt) {
+            self.rcv_held -= pinned.min(self.rcv_held);
+            if !data.is_empty() {
+                self.rcv_nxt += data.len();
+                return Some(data);
+            }
+        }
+        None
+    }
+
+    /// The peer's FIN, in its turn.
+    fn take_fin(&mut self, env: &mut Env<'_, '_>, outcome: &mut Outcome) {
+        if self.flags.fin_received() {
+            return;
+        }
+        self.rcv_nxt += 1;
+        self.flags.set_fin_received(true);
+        self.flags.set_ack_now(true);
+        outcome.events.set_fin(true);
+        match self.state {
+            State::Established => self.state = State::CloseWait,
+            State::FinWait1 => self.state = State::Closing,
+            State::FinWait2 => {
+                self.enter_time_wait(env.ack.now, env.ack.config.time_wait);
+                outcome.events.set_closed(true);
+                outcome.reason = CloseReason::Finished;
+            }
+            _ => {}
+        }
+    }
+}
+

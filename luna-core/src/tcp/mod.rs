@@ -1,0 +1,34 @@
+//! TCP (RFC 9293) as data and pure steps; the [`crate::stack`] joins it to queues, timers and applications.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | [`connection`](self) | the state of one connection, hot part first |
+//! | `input` | an arriving segment, in RFC 9293 §3.10.7's order, behind the in-order fast path |
+//! | `ack` | acknowledgments, scoreboard, loss detection (RFC 5681, 6582, 6675) |
+//! | `handshake` | SYN processing and options |
+//! | `send_queue` | references to what the application gave to send |
+//! | `segments` | one record for each segment in flight |
+//! | `reassembly` | data ahead of its turn |
+//! | `rtt`, `congestion` | RFC 6298; RFC 5681 and 6582 |
+//!
+//! Deviations: the urgent pointer is ignored; RACK-TLP, PRR, ECN, D-SACK undo and PLPMTUD are not there yet.
+
+mod ack;
+mod config;
+pub mod congestion;
+pub(crate) mod connection;
+pub(crate) mod handshake;
+pub(crate) mod input;
+pub(crate) mod reassembly;
+mod rtt;
+pub(crate) mod segments;
+pub(crate) mod send_queue;
+mod state;
+
+pub(crate) use ack::AckEnv;
+pub use config::TcpConfig;
+pub use connection::{Connection, TcpInfo};
+pub use reassembly::OutOfOrder;
+pub use segments::Segment;
+pub use send_queue::{SendEntry, TxCopies};
+pub use state::State;

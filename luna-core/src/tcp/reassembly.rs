@@ -1,0 +1,169 @@
+//! Data that arrived ahead of its turn: views of the received objs, sorted, never overlapping, bounded.
+//!
+//! What came first stays: of a segment that overlaps, only the missing parts are taken (RFC 9293 §3.10.7.4 leaves the
+//! choice; keeping the first makes a later forgery useless). The views pin whole objs, which the caller charges to the
+//! connection's receive budget.
+
+use crate::slab::{NIL, Node, Slab};
+use crate::wire::{SackBlocks, SeqNum};
+use crate::zbuf::Zbuf;
+
+/// A piece of out-of-order data, in a pool that all connections of a stack share.
+#[derive(Debug, Default)]
+pub struct OutOfOrder {
+    seq: SeqNum,
+    data: Option<Zbuf>,
+    next: u32,
+}
+
+impl Node for OutOfOrder {
+    fn next(&self) -> u32 {
+        self.next
+    }
+    fn set_next(&mut self, next: u32) {
+        self.next = next;
+    }
+}
+
+impl OutOfOrder {
+    fn end(&self) -> SeqNum {
+        self.seq + self.data.as_ref().map_or(0, Zbuf::len)
+    }
+}
+
+pub(crate) type OutOfOrders<'m> = Slab<'m, OutOfOrder>;
+
+/// What became of an out-of-order segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Inserted {
+    /// Memory newly pinned, in bytes of whole objs.
+    pub(crate) pinned: u32,
+    /// Something new was kept.
+    pub(crate) new_data: bool,
+    /// The pool or the budget had no room for all of it.
+    pub(crate) refused: bool,
+}
+
+/// A connection's list.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reassembly {
+    head: u32,
+}
+
+impl Default for Reassembly {
+    fn default() -> Self {
+        Self { head: NIL }
+    }
+}
+
+impl Reassembly {
+    #[inline(always)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.head == NIL
+    }
+
+    /// Takes in `data` at `seq`, pinning at most `budget` bytes of objs.
+    pub(crate) fn insert(&mut self, pool: &mut OutOfOrders<'_>, mut seq: SeqNum, mut data: Zbuf, budget: u32) -> Inserted {
+        let mut out = Inserted { pinned: 0, new_data: false, refused: false };
+        let mut prev = NIL;
+        let mut at = self.head;
+        while !data.is_empty() {
+            // Skip what ends before us; cut what we begin with and is there already.
+            while at != NIL && pool.at(at).end().before_eq(seq) {
+                prev = at;
+                at = pool.at(at).next;
+            }
+            let (start, end) = if at == NIL { (seq + data.len(), seq) } else { (pool.at(at).seq, pool.at(at).end()) };
+            if at != NIL && start.before_eq(seq) {
+                let have = end.distance_from(seq).min(data.len());
+                data.trim_front(have);
+                seq += have;
+                continue;
+            }
+            let gap = start.distance_from(seq).min(data.len());
+            let piece = data.split_to(gap);
+            let cost = piece.true_size();
+            let node = if out.pinned + cost > budget { None } else { pool.alloc() };
+            let Some(node) = node else {
+                out.refused = true;
+                return out;
+            };
+            *pool.at_mut(node) = OutOfOrder { seq, data: Some(piece), next: at };
+            if prev == NIL {
+                self.head = node;
+            } else {
+                pool.at_mut(prev).next = node;
+            }
+            prev = node;
+            seq += gap;
+            out.pinned += cost;
+            out.new_data = true;
+        }
+        out
+    }
+
+    /// Takes the first piece when it begins at or before `rcv_nxt`, cut to what is new. Returns the memory that it pins.
+    pub(crate) fn pop(&mut self, pool: &mut OutOfOrders<'_>, rcv_nxt: SeqNum) -> Option<(Zbuf, u32)> {
+        loop {
+            if self.head == NIL || pool.at(self.head).seq.after(rcv_nxt) {
+                return None;
+            }
+            let node = self.head;
+            let item = pool.at_mut(node);
+            let (seq, data) = (item.seq, item.data.take());
+            self.head = item.next;
+            pool.release(node);
+            let mut data = data?;
+            let pinned = data.true_size();
+            data.trim_front(rcv_nxt.distance_from(seq));
+            return Some((data, pinned));
+        }
+    }
+
+    pub(crate) fn clear(&mut self, pool: &mut OutOfOrders<'_>) {
+        while self.head != NIL {
+            let node = self.head;
+            let item = pool.at_mut(node);
+            item.data = None;
+            self.head = item.next;
+            pool.release(node);
+        }
+    }
+
+    /// Blocks to report (RFC 2018 §4): the one around `latest` first, then from the left, at most `max`.
+    pub(crate) fn blocks(&self, pool: &OutOfOrders<'_>, latest: SeqNum, max: usize) -> SackBlocks {
+        let mut first = None;
+        self.for_each_block(pool, |left, right| {
+            if left.before_eq(latest) && latest.before(right) {
+                first = Some((left, right));
+            }
+        });
+        let mut out = SackBlocks::EMPTY;
+        if let Some((left, right)) = first {
+            out.push(left, right);
+        }
+        self.for_each_block(pool, |left, right| {
+            if out.len() < max && Some((left, right)) != first {
+                out.push(left, right);
+            }
+        });
+        out
+    }
+
+    fn for_each_block(&self, pool: &OutOfOrders<'_>, mut each: impl FnMut(SeqNum, SeqNum)) {
+        let mut at = self.head;
+        while at != NIL {
+            let left = pool.at(at).seq;
+            let mut right = pool.at(at).end();
+            at = pool.at(at).next;
+            while at != NIL && pool.at(at).seq == right {
+                right = pool.at(at).end();
+                at = pool.at(at).next;
+            }
+            each(left, right);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

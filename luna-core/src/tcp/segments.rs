@@ -1,0 +1,115 @@
+//! Segments in flight: one record each, from `snd_una` to `snd_nxt`, with its send time. The scoreboard is in the records.
+
+use crate::slab::{NIL, Node, Slab};
+use crate::time::Instant;
+use crate::wire::SeqNum;
+
+/// The record of a sent segment, in a pool that all connections of a stack share.
+#[derive(Debug)]
+pub struct Segment {
+    pub(crate) sent_at: Instant,
+    pub(crate) seq: SeqNum,
+    /// Payload bytes.
+    pub(crate) len: u32,
+    /// Where its first byte is in the send queue.
+    pub(crate) entry: u32,
+    pub(crate) offset: u32,
+    pub(crate) next: u32,
+    pub(crate) flags: SegmentFlags,
+}
+
+bitfield::bitfield! {
+    /// What is known of a segment in flight.
+    #[derive(Clone, Copy, PartialEq, Eq, Default)]
+    pub(crate) struct SegmentFlags(u32);
+    impl Debug;
+    /// It carries our FIN behind its payload.
+    pub(crate) fin, set_fin: 0;
+    /// The peer reported it received (RFC 2018).
+    pub(crate) sacked, set_sacked: 1;
+    /// Taken for lost, not retransmitted since.
+    pub(crate) lost, set_lost: 2;
+    /// Sent more than once: gives no RTT sample (Karn).
+    pub(crate) retransmitted, set_retransmitted: 3;
+}
+
+impl Default for Segment {
+    fn default() -> Self {
+        Self {
+            sent_at: Instant::ZERO,
+            seq: SeqNum(0),
+            len: 0,
+            entry: NIL,
+            offset: 0,
+            next: NIL,
+            flags: SegmentFlags::default(),
+        }
+    }
+}
+
+impl Segment {
+    /// The sequence number behind it.
+    #[inline(always)]
+    pub(crate) fn end(&self) -> SeqNum {
+        self.seq + (self.len + u32::from(self.flags.fin()))
+    }
+}
+
+impl Node for Segment {
+    fn next(&self) -> u32 {
+        self.next
+    }
+    fn set_next(&mut self, next: u32) {
+        self.next = next;
+    }
+}
+
+pub(crate) type Segments<'m> = Slab<'m, Segment>;
+
+/// A connection's list of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SegmentList {
+    pub(crate) head: u32,
+    pub(crate) tail: u32,
+}
+
+impl Default for SegmentList {
+    fn default() -> Self {
+        Self { head: NIL, tail: NIL }
+    }
+}
+
+impl SegmentList {
+    #[inline(always)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.head == NIL
+    }
+
+    /// Appends a record just allocated.
+    #[inline]
+    pub(crate) fn push(&mut self, pool: &mut Segments<'_>, i: u32) {
+        if self.tail == NIL {
+            self.head = i;
+        } else {
+            pool.at_mut(self.tail).next = i;
+        }
+        self.tail = i;
+    }
+
+    /// Drops the first record.
+    #[inline]
+    pub(crate) fn pop(&mut self, pool: &mut Segments<'_>) {
+        let i = self.head;
+        self.head = pool.at(i).next;
+        if self.head == NIL {
+            self.tail = NIL;
+        }
+        pool.release(i);
+    }
+
+    pub(crate) fn clear(&mut self, pool: &mut Segments<'_>) {
+        while !self.is_empty() {
+            self.pop(pool);
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! What the application gave to send and the peer has not acknowledged: references, never copies.
+//!
+//! Entries come from a pool that all connections of a stack share. Sequence numbers are implicit: the first entry
+//! begins at `head_seq`. An entry is dropped when its last byte is acknowledged; the last entry of a send carries the
+//! token that the application is told then.
+
+use crate::nic::TxFrags;
+use crate::stack::Released;
+use crate::slab::{NIL, Node, Slab};
+use crate::wire::SeqNum;
+use crate::zbuf::{CopyCounter, Frag, Pool, ZbufMut};
+
+/// A fragment in a send queue.
+#[derive(Debug, Default)]
+pub struct SendEntry {
+    pub(crate) frag: Option<Frag>,
+    /// Of the send that this entry ends.
+    pub(crate) token: u64,
+    /// Whose it is, once it lingers for a device to let go.
+    pub(crate) conn: u64,
+    next: u32,
+    /// The last of its send: its token is reported.
+    pub(crate) last: bool,
+    /// Its send holds foreign memory: reported only when no device holds it any more.
+    pub(crate) foreign: bool,
+    /// While it lingers: how it ended.
+    pub(crate) outcome: Released,
+}
+
+impl Node for SendEntry {
+    fn next(&self) -> u32 {
+        self.next
+    }
+    fn set_next(&mut self, next: u32) {
+        self.next = next;
+    }
+}
+
+impl SendEntry {
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        self.frag.as_ref().map_or(0, Frag::len)
+    }
+}
+
+pub(crate) type SendEntries<'m> = Slab<'m, SendEntry>;
+
+/// Whole fragments up to this size are copied behind the header instead of chained: cheaper than a second DMA segment.
+pub(crate) const COPY_MAX: u32 = 256;
+
+/// Payload copies that the stack makes on the way out, by reason.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct TxCopies {
+    /// Small fragments copied behind the header instead of chained.
+    pub small: CopyCounter,
+    /// Protocol headers of the layer above.
+    pub header: CopyCounter,
+    /// Foreign memory copied because the port cannot reach it or a checksum must be made in software.
+    pub foreign: CopyCounter,
+}
+
+/// The memory of a fragment was revoked: the stream cannot go on.
+#[derive(Debug)]
+pub(crate) struct Revoked;
+
+/// A place in the queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Cursor {
+    /// [`NIL`] behind the last byte.
+    pub(crate) entry: u32,
+    pub(crate) offset: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SendQueue {
+    head: u32,
+    tail: u32,
+    /// Sequence number of the first entry's first byte.
+    head_seq: SeqNum,
+    /// Behind the last queued byte.
+    pub(crate) end: SeqNum,
+    /// First byte never sent.
+    pub(crate) next: Cursor,
+}
+
+impl Default for SendQueue {
+    fn default() -> Self {
+        Self {
+            head: NIL,
+            tail: NIL,
+            head_seq: SeqNum(0),
+            end: SeqNum(0),
+            next: Cursor { entry: NIL, offset: 0 },
+        }
+    }
+}
+
+/// How a segment's payload is put together.
+pub(crate) struct Gather<'a> {
+    /// Headers already have their room; small leading fragments follow them.
+    pub(crate) header: &'a mut ZbufMut,
+    /// What is chained.
+    pub(crate) frags: &'a mut TxFrags,
+    pub(crate) max_frags: usize,
+    /// Foreign memory must be copied: into objs of this pool.
+    pub(crate) copy_foreign: Option<&'a Pool>,
+    pub(crate) copies: &'a mut TxCopies,
+}
+
+impl SendQueue {
+    pub(crate) fn new(start: SeqNum) -> Self {
+        Self { head_seq: start, end: start, ..Self::default() }
+    }
+
+    /// Bytes queued, acknowledged ones of the first entry included.
+    #[inline(always)]
+    pub(crate) fn queued(&self) -> u32 {
+        self.end.distance_from(self.head_seq)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.head == NIL
+    }
+
+    /// Appends a fragment. The caller made sure that the pool has room for all of the send.
+    #[inline]
+    pub(crate) fn push(&mut self, pool: &mut SendEntries<'_>, frag: Frag, token: u64, last: bool, foreign: bool) -> bool {
+        let Some(i) = pool.alloc() else { return false };
+        self.end += frag.len();
+        let entry = pool.at_mut(i);
+        entry.frag = Some(frag);
+        entry.token = token;
+        entry.last = last;
+        entry.foreign = foreign;
+        if self.tail == NIL {
+            self.head = i;
+        } else {
+            pool.at_mut(self.tail).next = i;
+        }
+        self.tail = i;
+        if self.next.entry == NIL {
+            self.next = Cursor { entry: i, offset: 0 };
+        }
+        true
+    }
+
+    /// Collects up to `len` bytes from `at` into a frame; returns how many it took and where it stopped.
+    #[inline]
+    pub(crate) fn gather(
+        pool: &SendEntries<'_>,
+        at: Cursor,
+        len: u32,
+        mut to: Gather<'_>,
+    ) -> Result<(u32, Cursor), Revoked> {
+        let Cursor { mut entry, mut offset } = at;
+        let mut room = len;
+        while room > 0 && entry != NIL {
+            let e = pool.at(entry);
+            let Some(frag) = &e.frag else { break };
+            let n = (frag.len() - offset).min(room);
+            if to.frags.is_empty() && (frag.is_header() || frag.len() <= COPY_MAX) && !frag.is_foreign() && to.copy_small(frag, offset, n) {
+            } else if frag.is_foreign() && (to.copy_foreign.is_some() || frag.is_revoked()) {
+                if !to.copy_foreign(frag, offset, n)? {
+                    break;
+                }
+            } else if to.frags.len() >= to.max_frags || to.frags.push(frag.slice(offset, n)).is_err() {
+                break;
+            }
+            room -= n;
+            offset += n;
+            if offset == frag.len() {
+                entry = e.next;
+                offset = 0;
+            }
+        }
+        Ok((len - room, Cursor { entry, offset }))
+    }
+
+    /// The place `n` bytes behind `at`.
+    pub(crate) fn advance(pool: &SendEntries<'_>, at: Cursor, n: u32) -> Cursor {
+        let Cursor { mut entry, offset } = at;
+        let mut offset = offset + n;
+        while entry != NIL && offset >= pool.at(entry).len() {
+            offset -= pool.at(entry).len();
+            entry = pool.at(entry).next;
+        }
+        Cursor { entry, offset }
+    }
+
+    /// Takes the first entry off when all of it is acknowledged.
+    #[inline]
+    pub(crate) fn pop_acked(&mut self, pool: &mut SendEntries<'_>, una: SeqNum) -> Option<u32> {
+        if self.head == NIL {
+            return None;
+        }
+        let e = pool.at(self.head);
+        let end = self.head_seq + e.len();
+        if end.after(una) {
+            return None;
+        }
+        self.head_seq = end;
+        self.unlink_head(pool)
+    }
+
+    /// Takes the first entry off, acknowledged or not: the connection is over.
+    pub(crate) fn pop_any(&mut self, pool: &mut SendEntries<'_>) -> Option<u32> {
+        if self.head == NIL {
+            return None;
+        }
+        self.head_seq += pool.at(self.head).len();
+        self.unlink_head(pool)
+    }
+
+    #[inline(always)]
+    fn unlink_head(&mut self, pool: &mut SendEntries<'_>) -> Option<u32> {
+        let i = self.head;
+        self.head = pool.at(i).next;
+        if self.head == NIL {
+            self.tail = NIL;
+        }
+        if self.next.entry == i {
+            self.next = Cursor { entry: self.head, offset: 0 };
+        }
+        Some(i)
+    }
+}
+
+impl Gather<'_> {
+    #[inline]
+    fn copy_small(&mut self, frag: &Frag, offset: u32, n: u32) -> bool {
+        let Some(src) = frag.bytes().and_then(|b| b.get(offset as usize..(offset + n) as usize)) else { return false };
+        let Some(dst) = self.header.append(n) else { return false };
+        let counter = if frag.is_header() { &mut self.copies.header } else { &mut self.copies.small };
+        crate::zbuf::copy_counted(dst, src, counter);
+        true
+    }
+
+    /// All `n` bytes or, for want of objs, nothing.
+    #[cold]
+    fn copy_foreign(&mut self, frag: &Frag, offset: u32, n: u32) -> Result<bool, Revoked> {
+        let Some(pool) = self.copy_foreign else { return Err(Revoked) };
+        let (frags, before) = (&mut *self.frags, self.frags.len());
+        let mut done = 0;
+        while done < n {
+            let obj = if frags.len() < self.max_frags { pool.alloc() } else { None };
+            let Some(mut obj) = obj else {
+                frags.truncate(before);
+                return Ok(false);
+            };
+            let want = obj.tailroom().min(n - done);
+            let part = frag.slice(offset + done, want);
+            let dst = obj.append(want).unwrap_or_default();
+            let copied = part.copy_to(dst).ok_or(Revoked)?;
+            self.copies.foreign.bytes += copied as u64;
+            self.copies.foreign.copies += 1;
+            done += want;
+            // Room was checked above.
+            drop(frags.push(Frag::from(obj.freeze())));
+        }
+        Ok(true)
+    }
+}
