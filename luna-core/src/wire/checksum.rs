@@ -137,8 +137,8 @@ fn add_words(sum: u64, words: &[[u8; 8]]) -> u64 {
     for word in words {
         (sum, carry) = sum.carrying_add(u64::from_le_bytes(*word), carry);
     }
-    // The carry out of the chain may meet an all-ones sum.
-    end_around_add(sum, u64::from(carry))
+    // The first carry is clear, so by induction a carry out leaves a sum below the maximum: this cannot wrap.
+    sum.wrapping_add(u64::from(carry))
 }
 
 /// Up to seven bytes as one number.

@@ -94,6 +94,23 @@ fn ipv4_checksum_for_every_length() {
     }
 }
 
+/// With the longest length there is, every sum that a template can have: among them those that carry twice.
+#[test]
+fn ipv4_checksum_for_every_sum() {
+    let mut out = [0; 66];
+    for low in 0..=u16::MAX {
+        let [c, d] = low.to_be_bytes();
+        let (src, dst) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, c, d]));
+        let template = HeaderTemplate::new(SRC_MAC, DST_MAC, None, src, dst, 1, 2, 64).unwrap();
+        for ecn in 0..4 {
+            assert_eq!(template.emit(&mut out, &SegmentHead { ecn, ..seg() }, 65535 - 52), 66);
+            let mut sum = Checksum::new();
+            sum.add(&out[14..34]);
+            assert_eq!(sum.finish(), 0, "{dst} {ecn}");
+        }
+    }
+}
+
 #[test]
 fn every_layout() {
     let syn = TcpOptions {

@@ -58,8 +58,7 @@ fn zeros_and_ones() {
 }
 
 #[test]
-fn carry_out_of_a_chain_meets_an_all_ones_sum() {
-    // The words of a block add up to 2^64 + (2^64 - 1) before the carry: it has to go around twice.
+fn carries_within_and_out_of_a_chain() {
     let mut block = [0u8; 64];
     block[..8].fill(0xff);
     block[8..16].fill(0xff);

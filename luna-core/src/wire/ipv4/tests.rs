@@ -51,9 +51,11 @@ fn every_refusal() {
     assert_eq!(change(0, 0x44), Err(ParseError::BadHeaderLen));
     assert_eq!(change(3, 19), Err(ParseError::BadTotalLen));
     assert_eq!(change(3, 0x74), Err(ParseError::BadTotalLen));
-    assert_eq!(change(6, 0x20), Err(ParseError::Fragment), "more fragments");
-    assert_eq!(change(6, 0x1f), Err(ParseError::Fragment), "offset, high part");
-    assert_eq!(change(7, 0x01), Err(ParseError::Fragment), "offset, low part");
+    // The bits of the offset, then "more fragments".
+    for bit in 0..14 {
+        let (at, value) = if bit < 8 { (7, 1 << bit) } else { (6, 1 << (bit - 8)) };
+        assert_eq!(change(at, value), Err(ParseError::Fragment), "bit {bit}");
+    }
     assert!(change(6, 0x80).is_ok(), "the reserved bit is nobody's business");
     assert!(change(3, 0x14).is_ok(), "the rest is padding");
     for len in 0..20 {

@@ -156,8 +156,10 @@ fn every_refusal() {
     assert_eq!(change(17, 58), Ok(6), "all of the frame");
     assert_eq!(change(17, 59), Err(ParseError::BadTotalLen));
     assert_eq!(change(16, 0xff), Err(ParseError::BadTotalLen));
-    assert_eq!(change(20, 0x20), Err(ParseError::Fragment));
-    assert_eq!(change(21, 0x01), Err(ParseError::Fragment));
+    for bit in 0..14 {
+        let (at, value) = if bit < 8 { (21, 1 << bit) } else { (20, 1 << (bit - 8)) };
+        assert_eq!(change(at, value), Err(ParseError::Fragment), "bit {bit}");
+    }
     assert_eq!(change(23, 17), Err(ParseError::NotTcp));
     for offset in 0..16u8 {
         let expected = match offset {
