@@ -1,4 +1,4 @@
-#![no_std]
+#![cfg_attr(not(test), no_std)]
 //! Luna's core: a TCP stack for storage RPC as a pure state machine over caller-supplied memory, time, entropy and queues.
 //!
 //! | module | what | paper |
@@ -10,9 +10,6 @@
 //! | [`stack`] | one thread's loop, inline run-to-completion | §5 |
 //!
 //! Absent on purpose: an operating system, a heap, globals, threads, clocks, and panics on anything from the wire.
-
-#[cfg(test)]
-extern crate std;
 
 mod counters;
 pub mod nic;

@@ -5,7 +5,7 @@ use crate::nic::NicQueue;
 use crate::slab::NIL;
 use crate::tcp::input::Outcome;
 use crate::tcp::{State, connection::Connection};
-use crate::zbuf::{Frag, Zbuf};
+use crate::zbuf::Zbuf;
 
 /// Whether a connection is still there after callbacks.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
                 self.reassembled(slot, id, app);
             }
         }
-        if outcome.events.0 == 0 {
+        if outcome.events.is_none() {
             return Next::Alive;
         }
         let wants_fin = !self.conns.at(slot).flags.closed() && !self.conns.at(slot).flags.aborting();
@@ -221,11 +221,5 @@ impl<Q: NicQueue> Stack<'_, Q> {
             return;
         }
         self.conns.release(slot);
-    }
-
-    /// Foreign memory that a connection's sends still hold, for tests.
-    #[cfg(test)]
-    pub(super) fn lingering(&self) -> Option<&Frag> {
-        (self.linger.head != NIL).then(|| self.sends.at(self.linger.head).frag.as_ref()).flatten()
     }
 }

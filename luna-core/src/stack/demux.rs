@@ -47,7 +47,11 @@ impl<Q: NicQueue> Stack<'_, Q> {
     /// Only a SYN needs it.
     #[inline(always)]
     fn our_mss(&self, slot: u32, packet: &TcpPacket) -> u16 {
-        if self.conns.at(slot).state >= State::Established { 0 } else { self.mss_for(self.conns.at(slot).path, packet.src) }
+        if self.conns.at(slot).state >= State::Established {
+            0
+        } else {
+            self.mss_for(self.conns.at(slot).path, packet.src)
+        }
     }
 
     /// RFC 9293 §3.10.7.1 and .2: a segment for CLOSED or LISTEN.

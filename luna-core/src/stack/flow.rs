@@ -41,7 +41,10 @@ impl FlowKey {
 
     #[inline(always)]
     pub(crate) fn matches(&self, other: &Self) -> bool {
-        self.low == other.low && self.ports == other.ports && self.v6 == other.v6 && (self.v6 == 0 || self.rest == other.rest)
+        self.low == other.low
+            && self.ports == other.ports
+            && self.v6 == other.v6
+            && (self.v6 == 0 || self.rest == other.rest)
     }
 
     pub(crate) fn local_port(&self) -> u16 {
@@ -190,12 +193,14 @@ impl<'m> FlowTable<'m> {
 mod tests {
     use super::*;
     use std::collections::HashMap;
-    use std::prelude::v1::*;
 
     fn key(n: u32) -> FlowKey {
         let local = if n % 3 == 0 { "2001:db8::1" } else { "10.0.0.1" };
-        let remote =
-            if n % 3 == 0 { IpAddr::from((u128::from(n) << 70 | 7).to_be_bytes()) } else { IpAddr::from(n.to_be_bytes()) };
+        let remote = if n % 3 == 0 {
+            IpAddr::from((u128::from(n) << 70 | 7).to_be_bytes())
+        } else {
+            IpAddr::from(n.to_be_bytes())
+        };
         FlowKey::new(remote, local.parse().unwrap(), n as u16, 80)
     }
 

@@ -34,10 +34,8 @@ use crate::tcp::{AckEnv, TcpConfig, TxCopies};
 use crate::time::{Duration, Instant};
 use crate::wire::MAX_HEADER_LEN;
 
-pub use cx::{Connect, Cx};
-pub use events::{
-    App, CloseReason, Closed, ConnectError, Limit, ListenError, Released, Retained, SendError, Stale,
-};
+pub use cx::{CLIENT_PORTS, Connect, Cx};
+pub use events::{App, CloseReason, Closed, ConnectError, Limit, ListenError, Released, Retained, SendError, Stale};
 pub use flow::FlowEntry;
 pub use ids::{ConnId, ListenerId, PathId};
 pub use listener::{Bind, Listener};
@@ -351,7 +349,8 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
             sends: &mut self.sends,
             counters: &mut self.counters,
         };
-        let env = Env { ack, out_of_order: &mut self.out_of_order, challenge: &mut self.challenge, now_ms: self.now_ms };
+        let env =
+            Env { ack, out_of_order: &mut self.out_of_order, challenge: &mut self.challenge, now_ms: self.now_ms };
         (self.conns.at_mut(slot), env)
     }
 
@@ -369,3 +368,6 @@ fn seed_words(seed: &[u8; 32]) -> [u64; 4] {
     }
     words
 }
+
+#[cfg(test)]
+mod tests;

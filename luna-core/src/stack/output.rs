@@ -10,7 +10,6 @@ use crate::tcp::congestion::CongestionControl;
 use crate::tcp::segments::{Segment, SegmentFlags};
 use crate::tcp::send_queue::Cursor;
 use crate::time::Instant;
-use crate::wire::SeqNum;
 
 /// How a connection's output ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -139,9 +138,12 @@ impl<Q: NicQueue> Stack<'_, Q> {
     #[cold]
     fn output_syn(&mut self, slot: u32) -> Output {
         let c = self.conns.at_mut(slot);
+        let seq = c.snd_nxt;
         if !c.flags.syn_pending() || c.state.synchronised() {
             c.flags.set_syn_pending(false);
-            return Output::Done;
+            let owed = c.state == State::SynReceived && c.flags.ack_now();
+            // Both opened at once: the peer's SYN-ACK is acknowledged before ours is (RFC 9293 §3.5, figure 8).
+            return if owed && !self.transmit_ack(slot, seq) { Output::Stalled } else { Output::Done };
         }
         if !self.transmit_syn(slot) {
             return Output::Stalled;
@@ -210,11 +212,8 @@ impl<Q: NicQueue> Stack<'_, Q> {
             return false;
         };
         let s = self.segments.at(i);
-        let at = crate::tcp::send_queue::SendQueue::advance(
-            &self.sends,
-            Cursor { entry: s.entry, offset: s.offset },
-            sent,
-        );
+        let at =
+            crate::tcp::send_queue::SendQueue::advance(&self.sends, Cursor { entry: s.entry, offset: s.offset }, sent);
         let rest = Segment {
             sent_at: s.sent_at,
             seq: s.seq + sent,
@@ -340,11 +339,5 @@ impl<Q: NicQueue> Stack<'_, Q> {
         c.backoff = 0;
         c.arm_rto(now, &config);
         c.cold.give_up_at = now + config.user_timeout;
-    }
-
-    /// The sequence number of the next byte, for tests.
-    #[cfg(test)]
-    pub(super) fn snd_nxt(&self, slot: u32) -> SeqNum {
-        self.conns.at(slot).snd_nxt
     }
 }

@@ -182,7 +182,6 @@ impl Wheel {
 mod tests {
     use super::*;
     use crate::time::Duration;
-    use std::prelude::v1::*;
 
     fn conns(n: usize) -> Vec<Connection> {
         (0..n).map(|_| Connection::default()).collect()
@@ -228,7 +227,7 @@ mod tests {
         let mut store = conns(2);
         let mut slab = Slab::new(&mut store);
         let mut wheel = Wheel::new(Instant::ZERO);
-        let ms = |n| Instant::from_nanos(n * 1_000_000);
+        let ms = |n: u64| Instant::from_nanos(n * 1_000_000);
         wheel.set(&mut slab, 0, ms(100));
         wheel.set(&mut slab, 1, ms(50));
         wheel.set(&mut slab, 0, ms(10));

@@ -68,6 +68,13 @@ bitfield::bitfield! {
     pub(crate) neighbor_announced, set_neighbor_announced: 22;
 }
 
+impl Flags {
+    #[inline(always)]
+    pub(crate) const fn bits(self) -> u32 {
+        self.0
+    }
+}
+
 /// A connection, or a free slot for one.
 ///
 /// `repr(C)`: everything up to `cold` is what an in-order segment and its answer touch.
@@ -251,7 +258,15 @@ pub struct TcpInfo {
 
 impl Connection {
     /// Makes a free slot a connection in `state`, its generation kept.
-    pub(crate) fn open(&mut self, state: State, key: FlowKey, path: u8, iss: SeqNum, ts_offset: u32, config: &TcpConfig) {
+    pub(crate) fn open(
+        &mut self,
+        state: State,
+        key: FlowKey,
+        path: u8,
+        iss: SeqNum,
+        ts_offset: u32,
+        config: &TcpConfig,
+    ) {
         let generation = self.generation;
         *self = Self {
             key,

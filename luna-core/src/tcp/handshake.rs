@@ -45,7 +45,15 @@ impl Connection {
     }
 
     /// Takes in the peer's SYN.
-    pub(crate) fn take_syn(&mut self, seq: SeqNum, window: u16, options: &TcpOptions, our_mss: u16, now_ms: u32, config: &TcpConfig) {
+    pub(crate) fn take_syn(
+        &mut self,
+        seq: SeqNum,
+        window: u16,
+        options: &TcpOptions,
+        our_mss: u16,
+        now_ms: u32,
+        config: &TcpConfig,
+    ) {
         self.rcv_nxt = seq + 1;
         // The window of a SYN is never scaled (RFC 7323 §2.2).
         self.rcv_adv = self.rcv_nxt + config.rcv_wnd.min(0xffff);
@@ -94,7 +102,13 @@ impl Connection {
     }
 
     /// A segment for a connection in SYN-SENT (RFC 9293 §3.10.7.3).
-    pub(crate) fn input_syn_sent(&mut self, env: &mut Env<'_, '_>, packet: &TcpPacket, options: &TcpOptions, our_mss: u16) -> Outcome {
+    pub(crate) fn input_syn_sent(
+        &mut self,
+        env: &mut Env<'_, '_>,
+        packet: &TcpPacket,
+        options: &TcpOptions,
+        our_mss: u16,
+    ) -> Outcome {
         let tcp = &packet.tcp;
         let sent = self.snd_nxt != self.cold.iss;
         if tcp.flags.ack() && !(sent && tcp.ack == self.cold.iss + 1) {

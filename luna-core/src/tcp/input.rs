@@ -7,7 +7,7 @@ use super::reassembly::OutOfOrders;
 use super::state::State;
 use crate::stack::{ChallengeLimit, CloseReason};
 use crate::time::Instant;
-use crate::wire::{SeqNum, TcpFlags, TcpOptions, TcpPacket, fixed_timestamps};
+use crate::wire::{SeqNum, TcpFlags, TcpOptions, TcpPacket};
 use crate::zbuf::Zbuf;
 
 /// What a segment needs beside its connection.
@@ -36,6 +36,12 @@ impl Events {
     pub(crate) const NONE: Self = Self(0);
     pub(crate) const CONNECTED: Self = Self(1);
     const CLOSED: Self = Self(4);
+
+    #[inline(always)]
+    pub(crate) const fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
     const RESET: Self = Self(8);
 }
 
@@ -65,6 +71,7 @@ impl Outcome {
 }
 
 /// Flags that a fast-path segment must not meet.
+#[inline(always)]
 fn slow_flags() -> Flags {
     let mut f = Flags::default();
     f.set_disorder(true);
@@ -85,7 +92,7 @@ impl Connection {
         let len = u32::from(packet.payload_len);
         let advance = tcp.ack.distance_from(self.snd_una);
         if self.state == State::Established
-            && self.flags.0 & slow_flags().0 == 0
+            && self.flags.bits() & slow_flags().bits() == 0
             && tcp.flags.bits() & !TcpFlags::PSH.bits() == TcpFlags::ACK.bits()
             && tcp.seq == self.rcv_nxt
             && len <= self.rcv_adv.distance_from(self.rcv_nxt)
@@ -122,7 +129,7 @@ impl Connection {
         if !self.flags.timestamps() {
             return packet.tcp.header_len == 20;
         }
-        let Some((tsval, _)) = fixed_timestamps(packet.options(frame)) else { return false };
+        let Some((tsval, _)) = packet.fixed_timestamps(frame) else { return false };
         if (tsval.wrapping_sub(self.ts_recent) as i32) < 0 {
             return false;
         }
@@ -470,4 +477,3 @@ impl Connection {
         }
     }
 }
-

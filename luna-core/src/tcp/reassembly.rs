@@ -63,7 +63,13 @@ impl Reassembly {
     }
 
     /// Takes in `data` at `seq`, pinning at most `budget` bytes of objs.
-    pub(crate) fn insert(&mut self, pool: &mut OutOfOrders<'_>, mut seq: SeqNum, mut data: Zbuf, budget: u32) -> Inserted {
+    pub(crate) fn insert(
+        &mut self,
+        pool: &mut OutOfOrders<'_>,
+        mut seq: SeqNum,
+        mut data: Zbuf,
+        budget: u32,
+    ) -> Inserted {
         let mut out = Inserted { pinned: 0, new_data: false, refused: false };
         let mut prev = NIL;
         let mut at = self.head;

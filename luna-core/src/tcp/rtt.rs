@@ -58,7 +58,8 @@ mod tests {
 
     #[test]
     fn first_sample_and_smoothing_follow_rfc_6298() {
-        let config = TcpConfig { min_rto: Duration::from_micros(1), max_ack_delay: Duration::ZERO, ..TcpConfig::DATACENTER };
+        let config =
+            TcpConfig { min_rto: Duration::from_micros(1), max_ack_delay: Duration::ZERO, ..TcpConfig::DATACENTER };
         let mut rtt = Rtt::new(&config);
         assert_eq!(rtt.rto(0, &config), Duration::from_millis(20));
         rtt.sample(Duration::from_micros(800), &config);

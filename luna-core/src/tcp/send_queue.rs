@@ -5,8 +5,8 @@
 //! token that the application is told then.
 
 use crate::nic::TxFrags;
-use crate::stack::Released;
 use crate::slab::{NIL, Node, Slab};
+use crate::stack::Released;
 use crate::wire::SeqNum;
 use crate::zbuf::{CopyCounter, Frag, Pool, ZbufMut};
 
@@ -85,13 +85,7 @@ pub(crate) struct SendQueue {
 
 impl Default for SendQueue {
     fn default() -> Self {
-        Self {
-            head: NIL,
-            tail: NIL,
-            head_seq: SeqNum(0),
-            end: SeqNum(0),
-            next: Cursor { entry: NIL, offset: 0 },
-        }
+        Self { head: NIL, tail: NIL, head_seq: SeqNum(0), end: SeqNum(0), next: Cursor { entry: NIL, offset: 0 } }
     }
 }
 
@@ -124,7 +118,14 @@ impl SendQueue {
 
     /// Appends a fragment. The caller made sure that the pool has room for all of the send.
     #[inline]
-    pub(crate) fn push(&mut self, pool: &mut SendEntries<'_>, frag: Frag, token: u64, last: bool, foreign: bool) -> bool {
+    pub(crate) fn push(
+        &mut self,
+        pool: &mut SendEntries<'_>,
+        frag: Frag,
+        token: u64,
+        last: bool,
+        foreign: bool,
+    ) -> bool {
         let Some(i) = pool.alloc() else { return false };
         self.end += frag.len();
         let entry = pool.at_mut(i);
@@ -158,7 +159,11 @@ impl SendQueue {
             let e = pool.at(entry);
             let Some(frag) = &e.frag else { break };
             let n = (frag.len() - offset).min(room);
-            if to.frags.is_empty() && (frag.is_header() || frag.len() <= COPY_MAX) && !frag.is_foreign() && to.copy_small(frag, offset, n) {
+            if to.frags.is_empty()
+                && (frag.is_header() || frag.len() <= COPY_MAX)
+                && !frag.is_foreign()
+                && to.copy_small(frag, offset, n)
+            {
             } else if frag.is_foreign() && (to.copy_foreign.is_some() || frag.is_revoked()) {
                 if !to.copy_foreign(frag, offset, n)? {
                     break;
@@ -239,7 +244,8 @@ impl Gather<'_> {
     #[cold]
     fn copy_foreign(&mut self, frag: &Frag, offset: u32, n: u32) -> Result<bool, Revoked> {
         let Some(pool) = self.copy_foreign else { return Err(Revoked) };
-        let (frags, before) = (&mut *self.frags, self.frags.len());
+        let frags = &mut *self.frags;
+        let before = frags.len();
         let mut done = 0;
         while done < n {
             let obj = if frags.len() < self.max_frags { pool.alloc() } else { None };

@@ -49,7 +49,6 @@ impl ReturnList {
 mod loom_tests {
     use loom::cell::UnsafeCell;
     use loom::sync::Arc;
-    use std::vec::Vec;
 
     use super::*;
 

@@ -3,7 +3,6 @@
 use core::alloc::Layout;
 use core::ptr::NonNull;
 use std::alloc::alloc_zeroed;
-use std::vec::Vec;
 
 use super::{DeviceKey, IoAddr, Pool, Region, ZONE_SIZE, ZoneLayout};
 

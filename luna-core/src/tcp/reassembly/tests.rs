@@ -1,6 +1,5 @@
 use super::*;
 use crate::zbuf::testing;
-use std::prelude::v1::*;
 
 fn nodes(n: usize) -> Vec<OutOfOrder> {
     (0..n).map(|_| OutOfOrder::default()).collect()

@@ -1,7 +1,6 @@
 use super::super::testing::pool;
 use super::*;
 use crate::zbuf::Frag;
-use std::prelude::v1::*;
 
 fn guest(len: usize) -> NonNull<u8> {
     let memory: &'static mut [u8] = Vec::leak((0..len).map(|i| (i % 251) as u8).collect());

@@ -1,6 +1,5 @@
 use super::super::testing::pool;
 use super::*;
-use std::prelude::v1::*;
 
 #[test]
 fn a_zbuf_goes_in_and_comes_out() {

@@ -1,6 +1,5 @@
 use super::super::testing::{drain, pool};
 use super::*;
-use std::prelude::v1::*;
 
 #[test]
 fn clone_slice_and_split_share_one_obj() {

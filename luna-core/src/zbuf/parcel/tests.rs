@@ -1,6 +1,5 @@
 use super::super::testing::pool;
 use super::*;
-use std::prelude::v1::*;
 
 #[test]
 fn bytes_written_on_another_thread_arrive() {

@@ -1,7 +1,6 @@
 use super::super::testing::{drain, io_of, pool, region};
 use super::super::{IoAddr, Parcel, Pool, PoolError, Region, RegionError, ZONE_SIZE, ZoneLayout};
 use core::ptr::NonNull;
-use std::prelude::v1::*;
 
 #[test]
 fn every_obj_is_handed_out_once_and_comes_home() {

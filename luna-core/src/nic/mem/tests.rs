@@ -1,0 +1,69 @@
+use super::*;
+use crate::nic::RxBurst;
+use crate::zbuf::Frag;
+use crate::zbuf::testing;
+
+const META: TxMeta = TxMeta { l2_len: 14, l3_len: 20, l4_len: 20, ipv6: false, offload_checksum: true };
+
+fn port(n: u8) -> MemPort {
+    MemPort { mac: MacAddr([2, 0, 0, 0, 0, n]), mtu: 1500, checksum_offload: true }
+}
+
+#[test]
+fn a_frame_is_gathered_into_the_receivers_posted_obj() {
+    let (rx_a, hd_a, rx_b, hd_b) =
+        (testing::pool(1, 2048), testing::pool(1, 512), testing::pool(1, 2048), testing::pool(1, 512));
+    let mut link = MemLink::new();
+    let (a, b) = link.split();
+    {
+        let mut a = MemQueue::new(a, port(1), &rx_a, &hd_a).unwrap();
+        let mut b = MemQueue::new(b, port(2), &rx_b, &hd_b).unwrap();
+        let mut header = a.header_pool().alloc().unwrap();
+        header.append(54).unwrap().fill(7);
+        let mut payload = rx_a.alloc().unwrap();
+        payload.append(1000).unwrap().fill(9);
+        let mut frags = TxFrags::new();
+        frags.push(Frag::from(payload.freeze())).unwrap();
+        a.tx(header, &mut frags, META).unwrap();
+        assert!(frags.is_empty());
+        assert_eq!(hd_a.outstanding(), 0, "the header came back");
+        let mut burst = RxBurst::new();
+        b.rx_burst(&mut burst);
+        assert_eq!(burst.len(), 1);
+        let frame = burst.take(0).unwrap();
+        assert!(rx_b.contains(frame.data.as_ptr()));
+        assert_eq!((frame.data.len(), frame.data[53], frame.data[54]), (1054, 7, 9));
+        assert_eq!((a.stats().tx_bytes, b.stats().rx_bytes), (1054, 1054));
+    }
+    drop(link);
+    assert_eq!((rx_a.outstanding(), rx_b.outstanding()), (0, 0), "posted objs come home");
+}
+
+#[test]
+fn a_full_ring_hands_back_and_an_empty_one_drops() {
+    let (rx_a, hd_a, rx_b, hd_b) =
+        (testing::pool(1, 2048), testing::pool(1, 512), testing::pool(2, 8192), testing::pool(1, 512));
+    let mut link = MemLink::new();
+    let (a, b) = link.split();
+    let mut a = MemQueue::new(a, port(1), &rx_a, &hd_a).unwrap();
+    let b = MemQueue::new(b, port(2), &rx_b, &hd_b).unwrap();
+    let posted = rx_b.outstanding();
+    assert!(posted < MEM_RING - 1, "this pool is smaller than the ring");
+    let mut frags = TxFrags::new();
+    for i in 0..posted + 10 {
+        let mut header = a.header_pool().alloc().unwrap();
+        header.append(60).unwrap();
+        a.tx(header, &mut frags, META).unwrap();
+        assert_eq!(a.stats().tx_dropped, (i + 1).saturating_sub(posted) as u64);
+    }
+    drop(b);
+    assert!(!a.peer_alive());
+}
+
+#[test]
+fn an_mtu_beyond_the_objs_is_refused() {
+    let (rx, hd) = (testing::pool(1, 1024), testing::pool(1, 512));
+    let mut link = MemLink::new();
+    let (a, _b) = link.split();
+    assert_eq!(MemQueue::new(a, port(1), &rx, &hd).err(), Some(MemQueueError::ObjTooSmall));
+}

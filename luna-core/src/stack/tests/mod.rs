@@ -1,0 +1,8 @@
+//! Two stacks on an in-memory pair, one thread, a clock by hand; frames can be dropped, held back or changed on the way.
+
+mod basic;
+mod close;
+mod harness;
+mod limits;
+mod loss;
+mod zero_copy;
