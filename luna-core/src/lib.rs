@@ -12,6 +12,7 @@
 //! Absent on purpose: an operating system, a heap, globals, threads, clocks, and panics on anything from the wire.
 
 mod counters;
+mod fmt;
 pub mod nic;
 mod slab;
 pub mod stack;

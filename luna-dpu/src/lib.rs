@@ -1,1 +1,16 @@
-//! TBD
+#![cfg_attr(not(test), no_std)]
+//! Luna on a DPU: what firmware without an operating system needs around `luna-core`.
+//!
+//! [`Tables`] is a stack's memory as a static, handed out once. [`TickClock`] makes time of a free-running counter.
+//! [`run`] is the inline run-to-completion loop (paper §5.1): one core, one queue, one stack.
+//!
+//! Not here yet: start-up, MMU, interrupt-free NIC queues (virtio-net first), the control plane. They come with the
+//! boards that boot; until then every line here also runs, and is tested, on the development host.
+
+mod clock;
+mod run;
+mod tables;
+
+pub use clock::TickClock;
+pub use run::{Stop, run};
+pub use tables::Tables;

@@ -177,6 +177,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let was_closed = c.flags.closed() && reason == CloseReason::Aborted;
         let maybe_delivered = c.flags.data_sent();
         let outcome = if reason == CloseReason::Revoked { Released::Revoked } else { Released::Aborted };
+        crate::fmt::log_debug!("connection {} is over: {}", id.as_u64(), reason.as_str());
         // From here on the name is stale: callbacks cannot act on this connection.
         c.flags.set_detached(true);
         c.segments.clear(&mut self.segments);

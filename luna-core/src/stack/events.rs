@@ -52,19 +52,30 @@ pub enum CloseReason {
     Revoked,
 }
 
+impl CloseReason {
+    /// In words.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Finished => "both sides finished",
+            Self::Refused => "refused by the peer (nobody listens there?)",
+            Self::Reset => "reset by the peer",
+            Self::TimedOut(Limit::Connect) => "timed out: no answer to the connection request",
+            Self::TimedOut(Limit::User) => "timed out: the peer stopped acknowledging",
+            Self::TimedOut(Limit::FinWait2) => "timed out: the peer did not finish",
+            Self::Unreachable(..) => "the network says that the peer is unreachable",
+            Self::Aborted => "aborted on this side",
+            Self::PeerBrokeProtocol => "the peer broke the protocol",
+            Self::Revoked => "memory being sent was revoked",
+        }
+    }
+}
+
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Finished => f.write_str("both sides finished"),
-            Self::Refused => f.write_str("refused by the peer (nobody listens there?)"),
-            Self::Reset => f.write_str("reset by the peer"),
-            Self::TimedOut(Limit::Connect) => f.write_str("timed out: no answer to the connection request"),
-            Self::TimedOut(Limit::User) => f.write_str("timed out: the peer stopped acknowledging"),
-            Self::TimedOut(Limit::FinWait2) => f.write_str("timed out: the peer did not finish"),
-            Self::Unreachable(t, c) => write!(f, "unreachable (ICMP type {t}, code {c})"),
-            Self::Aborted => f.write_str("aborted on this side"),
-            Self::PeerBrokeProtocol => f.write_str("the peer broke the protocol"),
-            Self::Revoked => f.write_str("memory being sent was revoked"),
+            Self::Unreachable(t, c) => write!(f, "{} (ICMP type {t}, code {c})", self.as_str()),
+            _ => f.write_str(self.as_str()),
         }
     }
 }

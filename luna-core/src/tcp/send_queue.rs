@@ -112,10 +112,6 @@ impl SendQueue {
         self.end.distance_from(self.head_seq)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.head == NIL
-    }
-
     /// Appends a fragment. The caller made sure that the pool has room for all of the send.
     #[inline]
     pub(crate) fn push(
