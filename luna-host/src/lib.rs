@@ -1,1 +1,2 @@
-//! TBD
+//! Luna on Linux.
+pub mod storage;

@@ -1,0 +1,64 @@
+//! A stack's tables on the heap, sized by the expected load, leaked: they live as long as the process, as does the stack.
+
+use luna_core::stack::{FlowEntry, Listener, Neighbor, Storage};
+use luna_core::tcp::{Connection, OutOfOrder, Segment, SendEntry};
+
+/// How much a stack shall hold. All connections share what is beside `connections`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Capacity {
+    /// Connections, those in TIME-WAIT included.
+    pub connections: usize,
+    /// Fragments queued for sending.
+    pub sends: usize,
+    /// Segments in flight.
+    pub segments: usize,
+    /// Pieces received out of order.
+    pub out_of_order: usize,
+    /// Listeners.
+    pub listeners: usize,
+    /// Neighbours.
+    pub neighbors: usize,
+}
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Self { connections: 1024, sends: 16384, segments: 16384, out_of_order: 4096, listeners: 16, neighbors: 64 }
+    }
+}
+
+impl Capacity {
+    /// The tables, allocated and leaked.
+    #[must_use]
+    pub fn leak(self) -> Storage<'static> {
+        Storage {
+            connections: slice::<Connection>(self.connections),
+            flows: slice::<FlowEntry>((self.connections * 4).div_ceil(3).next_power_of_two()),
+            sends: slice::<SendEntry>(self.sends),
+            segments: slice::<Segment>(self.segments),
+            out_of_order: slice::<OutOfOrder>(self.out_of_order),
+            listeners: slice::<Listener>(self.listeners),
+            neighbors: slice::<Neighbor>(self.neighbors),
+        }
+    }
+}
+
+fn slice<T: Default>(n: usize) -> &'static mut [T] {
+    Vec::leak((0..n).map(|_| T::default()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use luna_core::stack::{Stack, StackConfig};
+    use luna_core::{nic::MemQueue, tcp::TcpConfig, time::Instant};
+
+    #[test]
+    fn every_number_of_connections_makes_a_stack() {
+        for connections in [1, 2, 3, 6, 7, 100, 1024, 12289] {
+            let storage = Capacity { connections, ..Capacity::default() }.leak();
+            let config = StackConfig { id: 0, seed: [1; 32], tcp: TcpConfig::DATACENTER };
+            let made = Stack::<MemQueue<'_, '_>>::new(config, storage, Instant::ZERO);
+            assert!(made.is_ok(), "{connections}: {:?}", made.err());
+        }
+    }
+}
