@@ -139,7 +139,7 @@ impl<'m> FlowTable<'m> {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.used >= self.mask / 4 * 3 + 1 || self.used >= self.mask
+        u64::from(self.used) >= (u64::from(self.mask) + 1) * 3 / 4
     }
 
     /// Adds a key that is not there. False when the table is full.

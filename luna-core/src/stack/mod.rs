@@ -138,7 +138,7 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
         if n == 0 || n > 1 << 24 {
             return Err(ConfigError::ConnectionCount);
         }
-        if storage.flows.len() / 4 * 3 < n {
+        if storage.flows.len() * 3 / 4 < n {
             return Err(ConfigError::FlowTableSize);
         }
         let [a, b, ..] = seed_words(&config.seed);
