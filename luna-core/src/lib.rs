@@ -13,6 +13,7 @@
 //! Absent on purpose: an operating system, a heap, globals, threads, clocks, and panics on anything from the wire.
 
 mod counters;
+mod crc32c;
 mod fmt;
 pub mod nic;
 pub mod rpc;

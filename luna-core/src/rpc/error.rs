@@ -11,6 +11,10 @@ pub enum StreamError {
     Full,
     /// The stream takes no more data, for ever.
     Closed,
+    /// More than the stream can ever hold.
+    TooLarge,
+    /// Foreign memory in it was revoked.
+    Revoked,
 }
 
 /// Why a call was not made. The payload is still the caller's, nothing was sent.
@@ -99,6 +103,8 @@ impl fmt::Display for StreamError {
         f.write_str(match self {
             Self::Full => "the stream has no room now",
             Self::Closed => "the stream is closed for sending",
+            Self::TooLarge => "more than the stream can hold",
+            Self::Revoked => "a fragment's memory was revoked",
         })
     }
 }

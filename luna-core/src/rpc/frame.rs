@@ -12,8 +12,8 @@
 
 use core::fmt;
 
-use super::crc32c;
 use super::status::Status;
+use crate::crc32c;
 
 /// Bytes of a frame header.
 pub const HEADER_LEN: usize = 40;

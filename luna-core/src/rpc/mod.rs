@@ -18,7 +18,6 @@
 
 mod client;
 mod counters;
-mod crc32c;
 mod cx;
 mod error;
 mod frame;

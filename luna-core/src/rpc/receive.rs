@@ -1,7 +1,6 @@
 //! From bytes to frames: head, metadata and payload, however the stream cuts them.
 
 use super::client::CallId;
-use super::crc32c;
 use super::error::{BodyError, RpcError, SessionError};
 use super::frame::{FrameError, FrameHeader, FrameLimits, HEADER_LEN, Kind};
 use super::gather::{Fragmented, Gather};
@@ -10,8 +9,9 @@ use super::server::{Answer, Current};
 use super::session::{MAX_METADATA, Session};
 use super::status::Status;
 use super::stream::ByteStream;
+use crate::crc32c;
 use crate::time::{Duration, Instant};
-use crate::zbuf::Zbuf;
+use crate::zbuf::{CopyCounter, Zbuf};
 
 /// What the next byte belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,8 +38,12 @@ enum Sink {
 pub(super) struct Receiver {
     stage: Stage,
     sink: Sink,
-    /// Bytes of the present stage that are here.
+    /// Bytes of head or metadata that are here.
     got: u32,
+    /// Bytes of payload that are not here.
+    missing: u32,
+    /// The payload is gathered and has no CRC: pieces that do not complete it are kept, and that is all.
+    plain: bool,
     gather_limit: u32,
     header: FrameHeader,
     deadline: Instant,
@@ -67,10 +71,12 @@ impl Receiver {
             stage: Stage::Head,
             sink: Sink::Discard,
             got: 0,
+            missing: 0,
+            plain: false,
             gather_limit,
             header: FrameHeader::new(Kind::Ping, 0),
             deadline: Instant::FAR,
-            crc: crc32c::Running::new(),
+            crc: crc32c::Running::NEW,
             gather: Gather::new(gather_limit),
             head: [0; HEADER_LEN],
             metadata: [0; MAX_METADATA],
@@ -86,8 +92,31 @@ impl Receiver {
         self.stage == Stage::Head && self.got == 0
     }
 
+    /// Nothing more is going to arrive.
     pub(super) fn forget_payload(&mut self) {
         self.gather.clear();
+        self.plain = false;
+    }
+
+    /// Whether so many bytes are payload to be kept, and not the last of it: most segments of a larger payload.
+    #[inline(always)]
+    pub(super) fn keeps(&self, len: u32) -> bool {
+        self.plain && len < self.missing
+    }
+
+    /// Keeps them.
+    #[inline]
+    pub(super) fn keep<S: ByteStream>(
+        &mut self,
+        chunk: Zbuf,
+        stream: &mut S,
+        copies: &mut CopyCounter,
+    ) -> Result<(), Fragmented> {
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        self.missing -= chunk.len();
+        self.gather.retain(chunk, stream, copies)
     }
 
     /// Takes the head off the front of `data`; false when there is not enough yet.
@@ -120,12 +149,13 @@ impl Receiver {
         }
         self.stage = Stage::Payload;
         self.got = 0;
+        self.missing = self.header.payload_len;
         true
     }
 
     #[inline]
     fn payload_is_intact(&self) -> bool {
-        !self.header.flags.has_payload_crc() || self.crc.clone().finish() == self.header.payload_crc
+        !self.header.flags.has_payload_crc() || self.crc.finish() == self.header.payload_crc
     }
 }
 
@@ -159,25 +189,26 @@ impl Session<'_> {
             }
             self.begin_payload(stream, handler)?;
         }
-        let missing = self.rx.header.payload_len - self.rx.got;
-        if data.len() < missing {
-            if !data.is_empty() {
-                self.take_payload(data, false, stream, handler)?;
-            }
-            return Ok(None);
+        let rx = &mut self.rx;
+        let n = rx.missing.min(data.len());
+        let mut rest = None;
+        if n > 0 {
+            let chunk = if n < data.len() {
+                let chunk = data.split_to(n);
+                rest = Some(data);
+                chunk
+            } else {
+                data
+            };
+            rx.missing -= n;
+            self.take_payload(chunk, stream, handler)?;
+        } else if !data.is_empty() {
+            rest = Some(data);
         }
-        let rest = if missing == 0 {
-            Some(data)
-        } else if data.len() == missing {
-            self.take_payload(data, true, stream, handler)?;
-            None
-        } else {
-            let chunk = data.split_to(missing);
-            self.take_payload(chunk, true, stream, handler)?;
-            Some(data)
-        };
-        self.finish(stream, handler)?;
-        Ok(rest.filter(|data| !data.is_empty()))
+        if self.rx.missing == 0 {
+            self.finish(stream, handler)?;
+        }
+        Ok(rest)
     }
 
     /// Decides where the payload of the frame goes whose head and metadata are here.
@@ -190,9 +221,10 @@ impl Session<'_> {
         let rx = &mut self.rx;
         let header = &rx.header;
         if header.flags.has_payload_crc() {
-            rx.crc = crc32c::Running::new();
+            rx.crc = crc32c::Running::NEW;
         }
         rx.sink = Sink::Gather;
+        rx.plain = header.payload_len <= rx.gather_limit && !header.flags.has_payload_crc();
         if header.kind == Kind::Request {
             rx.deadline = match header.deadline_us {
                 0 => Instant::FAR,
@@ -205,6 +237,7 @@ impl Session<'_> {
             if self.core.waiting_call(header.id).is_none() {
                 self.core.counters.stale_responses += 1;
                 rx.sink = Sink::Discard;
+                rx.plain = false;
             } else if header.payload_len > rx.gather_limit {
                 self.begin_streamed_response(stream, handler);
             }
@@ -260,17 +293,15 @@ impl Session<'_> {
         handler.on_response_begin(&mut core.cx(stream), CallId(header.id), user, head);
     }
 
-    /// Takes a piece of payload; `last` completes it.
+    /// Takes a piece of payload.
     #[inline]
     fn take_payload<S: ByteStream, H: Handler>(
         &mut self,
         chunk: Zbuf,
-        last: bool,
         stream: &mut S,
         handler: &mut H,
     ) -> Result<(), SessionError> {
         let Self { rx, core } = self;
-        rx.got += chunk.len();
         if rx.header.flags.has_payload_crc() {
             rx.crc.update(&chunk);
         }
@@ -278,7 +309,10 @@ impl Session<'_> {
             return self.pass_on(chunk, stream, handler);
         }
         let copies = &mut core.counters.copy_break;
-        let kept = if last { rx.gather.push(chunk, copies) } else { rx.gather.retain(chunk, stream, copies) };
+        let kept = match rx.missing {
+            0 => rx.gather.push(chunk, copies),
+            _ => rx.gather.retain(chunk, stream, copies),
+        };
         match kept {
             Ok(()) => Ok(()),
             Err(Fragmented) => self.refuse_fragmented(stream, handler),
@@ -317,15 +351,16 @@ impl Session<'_> {
     }
 
     #[cold]
-    fn refuse_fragmented<S: ByteStream, H: Handler>(
+    pub(super) fn refuse_fragmented<S: ByteStream, H: Handler>(
         &mut self,
         stream: &mut S,
         handler: &mut H,
     ) -> Result<(), SessionError> {
         let Self { rx, core } = self;
         core.counters.fragmented_payloads += 1;
-        core.counters.discarded_bytes += u64::from(rx.got);
+        core.counters.discarded_bytes += u64::from(rx.header.payload_len - rx.missing);
         rx.gather.clear();
+        rx.plain = false;
         rx.sink = Sink::Discard;
         self.refuse(Status::FRAGMENTED, RpcError::Fragmented, stream, handler)
     }
@@ -358,7 +393,7 @@ impl Session<'_> {
     fn finish<S: ByteStream, H: Handler>(&mut self, stream: &mut S, handler: &mut H) -> Result<(), SessionError> {
         let Self { rx, core } = self;
         rx.stage = Stage::Head;
-        rx.got = 0;
+        rx.plain = false;
         core.counters.frames_in += 1;
         if rx.sink != Sink::Gather {
             return self.finish_streamed(stream, handler);
@@ -470,16 +505,12 @@ impl Session<'_> {
     /// The connection ended, perhaps within a frame.
     pub(super) fn abandon_frame<S: ByteStream, H: Handler>(&mut self, stream: &mut S, handler: &mut H) {
         let Self { rx, core } = self;
-        rx.gather.clear();
+        rx.forget_payload();
         if let (Stage::Payload, Sink::Request(cookie)) = (rx.stage, rx.sink) {
-            // Nobody is there to be answered.
-            if core.current.answer == Answer::Open {
-                core.current.answer = Answer::Given;
-            }
+            // Without the right to answer: nobody is there.
             handler.on_request_end(&mut core.cx(stream), cookie, Err(BodyError::ConnectionLost));
         }
         rx.stage = Stage::Head;
         rx.got = 0;
-        rx.sink = Sink::Discard;
     }
 }

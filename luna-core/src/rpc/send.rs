@@ -2,11 +2,11 @@
 
 use heapless::VecView;
 
-use super::crc32c;
 use super::error::{CallError, ReplyError, StreamError};
 use super::frame::{Flags, FrameHeader, HEADER_LEN, Kind};
 use super::session::Core;
 use super::stream::ByteStream;
+use crate::crc32c;
 use crate::zbuf::Frag;
 
 /// Why a frame was not sent; the payload is as it was.
@@ -53,7 +53,7 @@ impl Core<'_> {
         }
         let payload_len: u64 = payload.iter().map(|frag| u64::from(frag.len())).sum();
         let limits = &self.limits;
-        if metadata.len() > limits.metadata as usize || payload_len > u64::from(limits.payload) || payload.is_full() {
+        if metadata.len() > limits.metadata as usize || payload_len > u64::from(limits.payload) {
             return Err(Unsent::TooLarge);
         }
         header.metadata_len = metadata.len() as u32;
@@ -68,7 +68,6 @@ impl Core<'_> {
         if !metadata.is_empty() {
             rest.copy_from_slice(metadata);
         }
-        // Cannot fail: not full, as checked above.
         payload.insert(0, Frag::header(head.freeze())).map_err(|_| Unsent::TooLarge)?;
         match stream.send(payload, token) {
             Ok(()) => {
@@ -98,7 +97,7 @@ impl Core<'_> {
 /// Foreign memory may change until it was sent, so a payload that has some goes without a CRC.
 #[cold]
 fn add_payload_crc(header: &mut FrameHeader, payload: &VecView<Frag>) {
-    let mut crc = crc32c::Running::new();
+    let mut crc = crc32c::Running::NEW;
     for frag in payload {
         let Some(bytes) = frag.bytes() else { return };
         crc.update(bytes);

@@ -135,8 +135,7 @@ impl Core<'_> {
     pub(super) fn answer_for_handler<S: ByteStream>(&mut self, stream: &mut S, status: Status) {
         let id = self.current.id;
         self.current.answer = Answer::Given;
-        // Behind those that wait, or the first to ask would be the last to know.
-        if self.owed.is_empty() && self.send_bare(stream, response(id, status)).is_ok() {
+        if self.send_bare(stream, response(id, status)).is_ok() {
             return;
         }
         self.counters.answers_delayed += 1;

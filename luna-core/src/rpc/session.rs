@@ -130,6 +130,10 @@ impl<'m> Session<'m> {
         stream: &mut S,
         handler: &mut H,
     ) -> Result<(), SessionError> {
+        if self.rx.keeps(data.len()) {
+            let kept = self.rx.keep(data, stream, &mut self.core.counters.copy_break);
+            return if kept.is_ok() { Ok(()) } else { self.fragmented(stream, handler) };
+        }
         if self.core.ended {
             return Err(SessionError::Ended);
         }
@@ -145,6 +149,13 @@ impl<'m> Session<'m> {
         }
         self.settle(stream, handler);
         Ok(())
+    }
+
+    #[cold]
+    fn fragmented<S: ByteStream, H: Handler>(&mut self, stream: &mut S, handler: &mut H) -> Result<(), SessionError> {
+        let refused = self.refuse_fragmented(stream, handler);
+        self.settle(stream, handler);
+        refused.map_err(|e| self.fail(e))
     }
 
     #[cold]
