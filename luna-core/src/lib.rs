@@ -8,12 +8,15 @@
 //! | [`wire`] | Ethernet, IPv4, IPv6, TCP: parsed once, built from templates | |
 //! | [`tcp`] | the protocol (RFC 9293) as data and pure steps | §4.2, §9 |
 //! | [`stack`] | one thread's loop, inline run-to-completion | §5 |
+//! | [`rpc`] | slim frames and sessions over any byte stream | §4.1 |
 //!
 //! Absent on purpose: an operating system, a heap, globals, threads, clocks, and panics on anything from the wire.
 
 mod counters;
+mod crc32c;
 mod fmt;
 pub mod nic;
+pub mod rpc;
 mod slab;
 pub mod stack;
 pub mod tcp;

@@ -1,0 +1,261 @@
+//! The slim frame: a fixed header of 40 bytes, little-endian, then metadata, then payload (paper §4.1). Nothing is
+//! serialised: the payload is whatever the application's bytes are.
+//!
+//! ```text
+//!  0 version u8   1 kind u8      2 flags u16         4 method u16    6 status u16
+//!  8 request id u64                                 16 metadata length u32
+//! 20 payload length u32         24 credit u32       28 deadline u32, microseconds from now, 0 = none
+//! 32 payload CRC-32C u32 (if the flag says so)      36 CRC-32C u32 of bytes 0..36
+//! ```
+//!
+//! A header that cannot be trusted leaves no way to find the next frame: every [`FrameError`] ends the connection.
+
+use core::fmt;
+
+use super::status::Status;
+use crate::crc32c;
+
+/// Bytes of a frame header.
+pub const HEADER_LEN: usize = 40;
+/// The version of the format that this code speaks.
+pub const VERSION: u8 = 1;
+const CRC_AT: usize = 36;
+
+/// What a frame is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Kind {
+    /// Client to server: do this.
+    Request = 1,
+    /// Server to client: the answer.
+    Response = 2,
+    /// Client to server: the answer is not wanted any more. No body.
+    Cancel = 3,
+    /// Are you there? No body.
+    Ping = 4,
+    /// The answer to a ping, with its id. No body.
+    Pong = 5,
+}
+
+impl Kind {
+    #[inline]
+    const fn from_wire(byte: u8) -> Option<Self> {
+        Some(match byte {
+            1 => Self::Request,
+            2 => Self::Response,
+            3 => Self::Cancel,
+            4 => Self::Ping,
+            5 => Self::Pong,
+            _ => return None,
+        })
+    }
+}
+
+/// Flag bits of a frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Flags(u16);
+
+impl Flags {
+    /// No flag.
+    pub const NONE: Self = Self(0);
+    /// The payload CRC field is valid.
+    pub const PAYLOAD_CRC: Self = Self(1);
+    const KNOWN: u16 = 1;
+
+    /// Whether the payload CRC field is valid.
+    #[must_use]
+    #[inline]
+    pub const fn has_payload_crc(self) -> bool {
+        self.0 & Self::PAYLOAD_CRC.0 != 0
+    }
+}
+
+/// A parsed header: its kind, flags and version are known ones, its lengths within the limits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FrameHeader {
+    /// What the frame is.
+    pub kind: Kind,
+    /// Flag bits.
+    pub flags: Flags,
+    /// Request: what to do.
+    pub method: u16,
+    /// Response: how it went.
+    pub status: Status,
+    /// Names the request, chosen by the client.
+    pub id: u64,
+    /// Bytes of metadata.
+    pub metadata_len: u32,
+    /// Bytes of payload.
+    pub payload_len: u32,
+    /// For credits; sent as 0 and not looked at by this version.
+    pub credit: u32,
+    /// Request: microseconds that the client is going to wait; 0 = for ever.
+    pub deadline_us: u32,
+    /// CRC-32C of the payload, if the flag says so.
+    pub payload_crc: u32,
+}
+
+/// The largest frame that is accepted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FrameLimits {
+    /// Bytes of metadata.
+    pub metadata: u32,
+    /// Bytes of payload.
+    pub payload: u32,
+}
+
+/// Why bytes are no frame of ours.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FrameError {
+    /// Another version of the format.
+    Version(u8),
+    /// The header's CRC does not match.
+    HeaderCrc {
+        /// Of the bytes that arrived.
+        computed: u32,
+        /// What the header says.
+        received: u32,
+    },
+    /// A kind that this version does not have.
+    Kind(u8),
+    /// A flag that this version does not have.
+    Flags(u16),
+    /// More metadata than the limit.
+    MetadataTooLong {
+        /// What the header says.
+        len: u32,
+        /// The limit.
+        max: u32,
+    },
+    /// More payload than the limit.
+    PayloadTooLong {
+        /// What the header says.
+        len: u32,
+        /// The limit.
+        max: u32,
+    },
+    /// Metadata or payload on a kind of frame that has none.
+    UnexpectedBody(Kind),
+}
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Version(v) => write!(f, "frame version {v}, this is version {VERSION}"),
+            Self::HeaderCrc { computed, received } => {
+                write!(f, "frame header CRC {received:#010x} instead of {computed:#010x}")
+            }
+            Self::Kind(k) => write!(f, "unknown frame kind {k}"),
+            Self::Flags(b) => write!(f, "unknown frame flags {b:#06x}"),
+            Self::MetadataTooLong { len, max } => write!(f, "{len} bytes of metadata, the limit is {max}"),
+            Self::PayloadTooLong { len, max } => write!(f, "{len} bytes of payload, the limit is {max}"),
+            Self::UnexpectedBody(k) => write!(f, "a {k:?} frame with a body"),
+        }
+    }
+}
+
+impl core::error::Error for FrameError {}
+
+/// `$bytes[$at..$at + N]` as a little-endian integer; the offsets are constants inside a fixed array.
+macro_rules! le {
+    ($int:ty, $bytes:expr, $at:expr) => {{
+        let mut field = [0; size_of::<$int>()];
+        field.copy_from_slice(&$bytes[$at..$at + size_of::<$int>()]);
+        <$int>::from_le_bytes(field)
+    }};
+}
+
+impl FrameHeader {
+    /// A header of that kind and id, everything else 0.
+    #[must_use]
+    #[inline]
+    pub const fn new(kind: Kind, id: u64) -> Self {
+        Self {
+            kind,
+            flags: Flags::NONE,
+            method: 0,
+            status: Status::OK,
+            id,
+            metadata_len: 0,
+            payload_len: 0,
+            credit: 0,
+            deadline_us: 0,
+            payload_crc: 0,
+        }
+    }
+
+    /// Reads a header.
+    ///
+    /// # Errors
+    /// The first thing found wrong.
+    #[inline]
+    pub fn parse(bytes: &[u8; HEADER_LEN], limits: &FrameLimits) -> Result<Self, FrameError> {
+        let [version, kind, ..] = *bytes;
+        if version != VERSION {
+            return Err(FrameError::Version(version));
+        }
+        let computed = crc32c::checksum(&bytes[..CRC_AT]);
+        let received = le!(u32, bytes, CRC_AT);
+        if computed != received {
+            return Err(FrameError::HeaderCrc { computed, received });
+        }
+        let kind = Kind::from_wire(kind).ok_or(FrameError::Kind(kind))?;
+        let flags = le!(u16, bytes, 2);
+        if flags & !Flags::KNOWN != 0 {
+            return Err(FrameError::Flags(flags));
+        }
+        let header = Self {
+            kind,
+            flags: Flags(flags),
+            method: le!(u16, bytes, 4),
+            status: Status(le!(u16, bytes, 6)),
+            id: le!(u64, bytes, 8),
+            metadata_len: le!(u32, bytes, 16),
+            payload_len: le!(u32, bytes, 20),
+            credit: le!(u32, bytes, 24),
+            deadline_us: le!(u32, bytes, 28),
+            payload_crc: le!(u32, bytes, 32),
+        };
+        header.check(limits)?;
+        Ok(header)
+    }
+
+    #[inline]
+    fn check(&self, limits: &FrameLimits) -> Result<(), FrameError> {
+        let (metadata, payload) = (self.metadata_len, self.payload_len);
+        if metadata > limits.metadata {
+            return Err(FrameError::MetadataTooLong { len: metadata, max: limits.metadata });
+        }
+        if payload > limits.payload {
+            return Err(FrameError::PayloadTooLong { len: payload, max: limits.payload });
+        }
+        match self.kind {
+            Kind::Request | Kind::Response => Ok(()),
+            kind if metadata | payload != 0 => Err(FrameError::UnexpectedBody(kind)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the header, its CRC included.
+    #[inline]
+    pub fn write(&self, out: &mut [u8; HEADER_LEN]) {
+        let Self { kind, flags, method, status, id, metadata_len, payload_len, credit, deadline_us, payload_crc } =
+            *self;
+        out[0] = VERSION;
+        out[1] = kind as u8;
+        out[2..4].copy_from_slice(&flags.0.to_le_bytes());
+        out[4..6].copy_from_slice(&method.to_le_bytes());
+        out[6..8].copy_from_slice(&status.0.to_le_bytes());
+        out[8..16].copy_from_slice(&id.to_le_bytes());
+        out[16..20].copy_from_slice(&metadata_len.to_le_bytes());
+        out[20..24].copy_from_slice(&payload_len.to_le_bytes());
+        out[24..28].copy_from_slice(&credit.to_le_bytes());
+        out[28..32].copy_from_slice(&deadline_us.to_le_bytes());
+        out[32..36].copy_from_slice(&payload_crc.to_le_bytes());
+        let crc = crc32c::checksum(&out[..CRC_AT]);
+        out[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,516 @@
+//! From bytes to frames: head, metadata and payload, however the stream cuts them.
+
+use super::client::CallId;
+use super::error::{BodyError, RpcError, SessionError};
+use super::frame::{FrameError, FrameHeader, FrameLimits, HEADER_LEN, Kind};
+use super::gather::{Fragmented, Gather};
+use super::handler::{Handler, Request, RequestHead, Response, ResponseHead};
+use super::server::{Answer, Current};
+use super::session::{MAX_METADATA, Session};
+use super::status::Status;
+use super::stream::ByteStream;
+use crate::crc32c;
+use crate::time::{Duration, Instant};
+use crate::zbuf::{CopyCounter, Zbuf};
+
+/// What the next byte belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    Head,
+    Metadata,
+    Payload,
+}
+
+/// Where the payload goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Sink {
+    /// Kept until it is whole.
+    Gather,
+    /// To the handler as it arrives; what `on_request_begin` returned.
+    Request(u64),
+    /// To the handler as it arrives.
+    Response,
+    /// Nobody wants it.
+    Discard,
+}
+
+/// The frame that is arriving.
+pub(super) struct Receiver {
+    stage: Stage,
+    sink: Sink,
+    /// Bytes of head or metadata that are here.
+    got: u32,
+    /// Bytes of payload that are not here.
+    missing: u32,
+    /// The payload is gathered and has no CRC: pieces that do not complete it are kept, and that is all.
+    plain: bool,
+    gather_limit: u32,
+    header: FrameHeader,
+    deadline: Instant,
+    crc: crc32c::Running,
+    gather: Gather,
+    head: [u8; HEADER_LEN],
+    metadata: [u8; MAX_METADATA],
+}
+
+/// Moves bytes from the front of `data` to `buf[*got..want]`; true when those are complete.
+fn fill(buf: &mut [u8], got: &mut u32, want: u32, data: &mut Zbuf) -> bool {
+    let n = (want - *got).min(data.len());
+    let to = buf.get_mut(*got as usize..(*got + n) as usize);
+    if let (Some(to), Some(from)) = (to, data.get(..n as usize)) {
+        to.copy_from_slice(from);
+    }
+    data.trim_front(n);
+    *got += n;
+    *got == want
+}
+
+impl Receiver {
+    pub(super) fn new(gather_limit: u32) -> Self {
+        Self {
+            stage: Stage::Head,
+            sink: Sink::Discard,
+            got: 0,
+            missing: 0,
+            plain: false,
+            gather_limit,
+            header: FrameHeader::new(Kind::Ping, 0),
+            deadline: Instant::FAR,
+            crc: crc32c::Running::NEW,
+            gather: Gather::new(gather_limit),
+            head: [0; HEADER_LEN],
+            metadata: [0; MAX_METADATA],
+        }
+    }
+
+    #[inline]
+    pub(super) fn held(&self) -> u32 {
+        self.gather.held()
+    }
+
+    pub(super) fn is_between_frames(&self) -> bool {
+        self.stage == Stage::Head && self.got == 0
+    }
+
+    /// Nothing more is going to arrive.
+    pub(super) fn forget_payload(&mut self) {
+        self.gather.clear();
+        self.plain = false;
+    }
+
+    /// Whether so many bytes are payload to be kept, and not the last of it: most segments of a larger payload.
+    #[inline(always)]
+    pub(super) fn keeps(&self, len: u32) -> bool {
+        self.plain && len < self.missing
+    }
+
+    /// Keeps them.
+    #[inline]
+    pub(super) fn keep<S: ByteStream>(
+        &mut self,
+        chunk: Zbuf,
+        stream: &mut S,
+        copies: &mut CopyCounter,
+    ) -> Result<(), Fragmented> {
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        self.missing -= chunk.len();
+        self.gather.retain(chunk, stream, copies)
+    }
+
+    /// Takes the head off the front of `data`; false when there is not enough yet.
+    #[inline]
+    fn take_head(&mut self, data: &mut Zbuf, limits: &FrameLimits) -> Result<bool, FrameError> {
+        self.header = match data.first_chunk::<HEADER_LEN>() {
+            Some(bytes) if self.got == 0 => {
+                let header = FrameHeader::parse(bytes, limits)?;
+                data.trim_front(HEADER_LEN as u32);
+                header
+            }
+            _ => {
+                if !fill(&mut self.head, &mut self.got, HEADER_LEN as u32, data) {
+                    return Ok(false);
+                }
+                FrameHeader::parse(&self.head, limits)?
+            }
+        };
+        self.stage = Stage::Metadata;
+        self.got = 0;
+        Ok(true)
+    }
+
+    /// Takes the metadata, which is always copied: it is small, and handlers may give the payload's obj away.
+    #[inline]
+    fn take_metadata(&mut self, data: &mut Zbuf) -> bool {
+        let len = self.header.metadata_len;
+        if len != 0 && !fill(&mut self.metadata, &mut self.got, len, data) {
+            return false;
+        }
+        self.stage = Stage::Payload;
+        self.got = 0;
+        self.missing = self.header.payload_len;
+        true
+    }
+
+    #[inline]
+    fn payload_is_intact(&self) -> bool {
+        !self.header.flags.has_payload_crc() || self.crc.finish() == self.header.payload_crc
+    }
+}
+
+/// The metadata that arrived with `header`.
+#[inline]
+fn metadata_of<'a>(buf: &'a [u8; MAX_METADATA], header: &FrameHeader) -> &'a [u8] {
+    buf.get(..header.metadata_len as usize).unwrap_or_default()
+}
+
+/// As the handler sees it.
+#[inline]
+fn some_deadline(at: Instant) -> Option<Instant> {
+    (at != Instant::FAR).then_some(at)
+}
+
+impl Session<'_> {
+    /// Takes what belongs to the present frame off the front of `data`, and returns the rest, if any.
+    #[inline]
+    pub(super) fn advance<S: ByteStream, H: Handler>(
+        &mut self,
+        mut data: Zbuf,
+        stream: &mut S,
+        handler: &mut H,
+    ) -> Result<Option<Zbuf>, SessionError> {
+        if self.rx.stage != Stage::Payload {
+            if self.rx.stage == Stage::Head && !self.rx.take_head(&mut data, &self.core.limits)? {
+                return Ok(None);
+            }
+            if !self.rx.take_metadata(&mut data) {
+                return Ok(None);
+            }
+            self.begin_payload(stream, handler)?;
+        }
+        let rx = &mut self.rx;
+        let n = rx.missing.min(data.len());
+        let mut rest = None;
+        if n > 0 {
+            let chunk = if n < data.len() {
+                let chunk = data.split_to(n);
+                rest = Some(data);
+                chunk
+            } else {
+                data
+            };
+            rx.missing -= n;
+            self.take_payload(chunk, stream, handler)?;
+        } else if !data.is_empty() {
+            rest = Some(data);
+        }
+        if self.rx.missing == 0 {
+            self.finish(stream, handler)?;
+        }
+        Ok(rest)
+    }
+
+    /// Decides where the payload of the frame goes whose head and metadata are here.
+    #[inline]
+    fn begin_payload<S: ByteStream, H: Handler>(
+        &mut self,
+        stream: &mut S,
+        handler: &mut H,
+    ) -> Result<(), SessionError> {
+        let rx = &mut self.rx;
+        let header = &rx.header;
+        if header.flags.has_payload_crc() {
+            rx.crc = crc32c::Running::NEW;
+        }
+        rx.sink = Sink::Gather;
+        rx.plain = header.payload_len <= rx.gather_limit && !header.flags.has_payload_crc();
+        if header.kind == Kind::Request {
+            rx.deadline = match header.deadline_us {
+                0 => Instant::FAR,
+                us => stream.now() + Duration::from_micros(u64::from(us)),
+            };
+            if header.payload_len > rx.gather_limit {
+                return self.begin_streamed_request(stream, handler);
+            }
+        } else if header.kind == Kind::Response {
+            if self.core.waiting_call(header.id).is_none() {
+                self.core.counters.stale_responses += 1;
+                rx.sink = Sink::Discard;
+                rx.plain = false;
+            } else if header.payload_len > rx.gather_limit {
+                self.begin_streamed_response(stream, handler);
+            }
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn begin_streamed_request<S: ByteStream, H: Handler>(
+        &mut self,
+        stream: &mut S,
+        handler: &mut H,
+    ) -> Result<(), SessionError> {
+        let Self { rx, core } = self;
+        let (header, deadline) = (&rx.header, rx.deadline);
+        core.counters.requests += 1;
+        core.current = Current { id: header.id, deadline, answer: Answer::Open };
+        let cookie = handler.on_request_begin(
+            &mut core.request_cx(stream),
+            RequestHead {
+                method: header.method,
+                metadata: metadata_of(&rx.metadata, header),
+                deadline: some_deadline(deadline),
+                payload_len: header.payload_len,
+            },
+        );
+        rx.sink = Sink::Request(cookie);
+        self.check_answered()
+    }
+
+    /// Once a streamed request was answered, the rest of its body goes nowhere.
+    fn check_answered(&mut self) -> Result<(), SessionError> {
+        if self.core.overrun {
+            return Err(SessionError::CannotAnswer);
+        }
+        if self.core.current.answer == Answer::Given {
+            self.rx.sink = Sink::Discard;
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn begin_streamed_response<S: ByteStream, H: Handler>(&mut self, stream: &mut S, handler: &mut H) {
+        let Self { rx, core } = self;
+        rx.sink = Sink::Response;
+        let header = &rx.header;
+        let user = core.waiting_call(header.id).map_or(0, |call| call.user());
+        let head = ResponseHead {
+            status: header.status,
+            metadata: metadata_of(&rx.metadata, header),
+            payload_len: header.payload_len,
+        };
+        handler.on_response_begin(&mut core.cx(stream), CallId(header.id), user, head);
+    }
+
+    /// Takes a piece of payload.
+    #[inline]
+    fn take_payload<S: ByteStream, H: Handler>(
+        &mut self,
+        chunk: Zbuf,
+        stream: &mut S,
+        handler: &mut H,
+    ) -> Result<(), SessionError> {
+        let Self { rx, core } = self;
+        if rx.header.flags.has_payload_crc() {
+            rx.crc.update(&chunk);
+        }
+        if rx.sink != Sink::Gather {
+            return self.pass_on(chunk, stream, handler);
+        }
+        let copies = &mut core.counters.copy_break;
+        let kept = match rx.missing {
+            0 => rx.gather.push(chunk, copies),
+            _ => rx.gather.retain(chunk, stream, copies),
+        };
+        match kept {
+            Ok(()) => Ok(()),
+            Err(Fragmented) => self.refuse_fragmented(stream, handler),
+        }
+    }
+
+    /// A piece of a payload that is not gathered.
+    #[cold]
+    fn pass_on<S: ByteStream, H: Handler>(
+        &mut self,
+        chunk: Zbuf,
+        stream: &mut S,
+        handler: &mut H,
+    ) -> Result<(), SessionError> {
+        let Self { rx, core } = self;
+        let id = rx.header.id;
+        match rx.sink {
+            Sink::Request(cookie) => {
+                handler.on_request_body(&mut core.request_cx(stream), cookie, chunk);
+                return self.check_answered();
+            }
+            Sink::Response => match core.waiting_call(id).map(|call| call.user()) {
+                Some(user) => {
+                    handler.on_response_body(&mut core.cx(stream), CallId(id), user, chunk);
+                    return Ok(());
+                }
+                None => {
+                    core.counters.stale_responses += 1;
+                    rx.sink = Sink::Discard;
+                }
+            },
+            Sink::Gather | Sink::Discard => {}
+        }
+        core.counters.discarded_bytes += u64::from(chunk.len());
+        Ok(())
+    }
+
+    #[cold]
+    pub(super) fn refuse_fragmented<S: ByteStream, H: Handler>(
+        &mut self,
+        stream: &mut S,
+        handler: &mut H,
+    ) -> Result<(), SessionError> {
+        let Self { rx, core } = self;
+        core.counters.fragmented_payloads += 1;
+        core.counters.discarded_bytes += u64::from(rx.header.payload_len - rx.missing);
+        rx.gather.clear();
+        rx.plain = false;
+        rx.sink = Sink::Discard;
+        self.refuse(Status::FRAGMENTED, RpcError::Fragmented, stream, handler)
+    }
+
+    /// Ends a request or a call whose payload is of no use.
+    #[cold]
+    fn refuse<S: ByteStream, H: Handler>(
+        &mut self,
+        status: Status,
+        error: RpcError,
+        stream: &mut S,
+        handler: &mut H,
+    ) -> Result<(), SessionError> {
+        let Self { rx, core } = self;
+        let id = rx.header.id;
+        if rx.header.kind == Kind::Request {
+            core.current = Current { id, deadline: rx.deadline, answer: Answer::Open };
+            core.answer_for_handler(stream, status);
+            return if core.overrun { Err(SessionError::CannotAnswer) } else { Ok(()) };
+        }
+        match core.end_call(id) {
+            Some(call) => handler.on_response(&mut core.cx(stream), CallId(id), call.user(), Err(error)),
+            None => core.counters.stale_responses += 1,
+        }
+        Ok(())
+    }
+
+    /// The frame is complete.
+    #[inline]
+    fn finish<S: ByteStream, H: Handler>(&mut self, stream: &mut S, handler: &mut H) -> Result<(), SessionError> {
+        let Self { rx, core } = self;
+        rx.stage = Stage::Head;
+        rx.plain = false;
+        core.counters.frames_in += 1;
+        if rx.sink != Sink::Gather {
+            return self.finish_streamed(stream, handler);
+        }
+        if !rx.payload_is_intact() {
+            core.counters.corrupt_payloads += 1;
+            rx.gather.clear();
+            return self.refuse(Status::CORRUPT, RpcError::Corrupt, stream, handler);
+        }
+        match rx.header.kind {
+            Kind::Request => self.deliver_request(stream, handler),
+            Kind::Response => {
+                self.deliver_response(stream, handler);
+                Ok(())
+            }
+            kind => {
+                self.finish_control(kind, stream, handler);
+                Ok(())
+            }
+        }
+    }
+
+    #[inline]
+    fn deliver_request<S: ByteStream, H: Handler>(
+        &mut self,
+        stream: &mut S,
+        handler: &mut H,
+    ) -> Result<(), SessionError> {
+        let Self { rx, core } = self;
+        let header = &rx.header;
+        core.counters.requests += 1;
+        core.current = Current { id: header.id, deadline: rx.deadline, answer: Answer::Open };
+        let request = Request {
+            method: header.method,
+            metadata: metadata_of(&rx.metadata, header),
+            deadline: some_deadline(rx.deadline),
+            payload: &mut rx.gather.chunks,
+        };
+        handler.on_request(&mut core.request_cx(stream), request);
+        rx.gather.clear();
+        core.require_answer(stream)
+    }
+
+    #[inline]
+    fn deliver_response<S: ByteStream, H: Handler>(&mut self, stream: &mut S, handler: &mut H) {
+        let Self { rx, core } = self;
+        let header = &rx.header;
+        if let Some(call) = core.end_call(header.id) {
+            core.counters.responses += 1;
+            let response = Response {
+                status: header.status,
+                metadata: metadata_of(&rx.metadata, header),
+                payload: &mut rx.gather.chunks,
+                streamed: rx.sink == Sink::Response,
+            };
+            handler.on_response(&mut core.cx(stream), CallId(header.id), call.user(), Ok(response));
+        } else {
+            // It was waiting when the head arrived.
+            core.counters.stale_responses += 1;
+            core.counters.discarded_bytes += u64::from(header.payload_len);
+        }
+        rx.gather.clear();
+    }
+
+    #[cold]
+    fn finish_streamed<S: ByteStream, H: Handler>(
+        &mut self,
+        stream: &mut S,
+        handler: &mut H,
+    ) -> Result<(), SessionError> {
+        let intact = self.rx.payload_is_intact();
+        match self.rx.sink {
+            Sink::Request(cookie) => {
+                let result = if intact { Ok(()) } else { Err(BodyError::Corrupt) };
+                let core = &mut self.core;
+                core.counters.corrupt_payloads += u64::from(!intact);
+                handler.on_request_end(&mut core.request_cx(stream), cookie, result);
+                core.require_answer(stream)
+            }
+            Sink::Response if !intact => {
+                self.core.counters.corrupt_payloads += 1;
+                self.refuse(Status::CORRUPT, RpcError::Corrupt, stream, handler)
+            }
+            Sink::Response => {
+                self.deliver_response(stream, handler);
+                Ok(())
+            }
+            Sink::Gather | Sink::Discard => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn finish_control<S: ByteStream, H: Handler>(&mut self, kind: Kind, stream: &mut S, handler: &mut H) {
+        let id = self.rx.header.id;
+        match kind {
+            Kind::Cancel => self.cancel_received(id, stream, handler),
+            Kind::Ping => {
+                let core = &mut self.core;
+                core.counters.pings += 1;
+                if core.send_control(stream, Kind::Pong, id).is_err() {
+                    core.counters.pongs_unsent += 1;
+                }
+            }
+            Kind::Pong => handler.on_pong(&mut self.core.cx(stream), id),
+            Kind::Request | Kind::Response => {}
+        }
+    }
+
+    /// The connection ended, perhaps within a frame.
+    pub(super) fn abandon_frame<S: ByteStream, H: Handler>(&mut self, stream: &mut S, handler: &mut H) {
+        let Self { rx, core } = self;
+        rx.forget_payload();
+        if let (Stage::Payload, Sink::Request(cookie)) = (rx.stage, rx.sink) {
+            // Without the right to answer: nobody is there.
+            handler.on_request_end(&mut core.cx(stream), cookie, Err(BodyError::ConnectionLost));
+        }
+        rx.stage = Stage::Head;
+        rx.got = 0;
+    }
+}

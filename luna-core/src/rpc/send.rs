@@ -1,0 +1,107 @@
+//! Builds and sends frames: a head obj in front of the caller's payload, which is not touched.
+
+use heapless::VecView;
+
+use super::error::{CallError, ReplyError, StreamError};
+use super::frame::{Flags, FrameHeader, HEADER_LEN, Kind};
+use super::session::Core;
+use super::stream::ByteStream;
+use crate::crc32c;
+use crate::zbuf::Frag;
+
+/// Why a frame was not sent; the payload is as it was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Unsent {
+    TooLarge,
+    NoObj,
+    Stream(StreamError),
+}
+
+impl From<Unsent> for CallError {
+    fn from(e: Unsent) -> Self {
+        match e {
+            Unsent::TooLarge => Self::TooLarge,
+            Unsent::NoObj => Self::NoObj,
+            Unsent::Stream(e) => Self::Stream(e),
+        }
+    }
+}
+
+impl From<Unsent> for ReplyError {
+    fn from(e: Unsent) -> Self {
+        match e {
+            Unsent::TooLarge => Self::TooLarge,
+            Unsent::NoObj => Self::NoObj,
+            Unsent::Stream(e) => Self::Stream(e),
+        }
+    }
+}
+
+impl Core<'_> {
+    /// Sends `header` (whose lengths and payload CRC are filled in here), `metadata` and `payload`.
+    #[inline]
+    pub(super) fn send_frame<S: ByteStream>(
+        &mut self,
+        stream: &mut S,
+        mut header: FrameHeader,
+        metadata: &[u8],
+        payload: &mut VecView<Frag>,
+        token: u64,
+    ) -> Result<(), Unsent> {
+        if self.ended {
+            return Err(Unsent::Stream(StreamError::Closed));
+        }
+        let payload_len: u64 = payload.iter().map(|frag| u64::from(frag.len())).sum();
+        let limits = &self.limits;
+        if metadata.len() > limits.metadata as usize || payload_len > u64::from(limits.payload) {
+            return Err(Unsent::TooLarge);
+        }
+        header.metadata_len = metadata.len() as u32;
+        header.payload_len = payload_len as u32;
+        if self.payload_crc {
+            add_payload_crc(&mut header, payload);
+        }
+        let mut head = stream.alloc().ok_or(Unsent::NoObj)?;
+        let bytes = head.append((HEADER_LEN + metadata.len()) as u32).ok_or(Unsent::NoObj)?;
+        let (fixed, rest) = bytes.split_first_chunk_mut::<HEADER_LEN>().ok_or(Unsent::NoObj)?;
+        header.write(fixed);
+        if !metadata.is_empty() {
+            rest.copy_from_slice(metadata);
+        }
+        payload.insert(0, Frag::header(head.freeze())).map_err(|_| Unsent::TooLarge)?;
+        match stream.send(payload, token) {
+            Ok(()) => {
+                self.counters.frames_out += 1;
+                Ok(())
+            }
+            Err(e) => {
+                if payload.first().is_some_and(Frag::is_header) {
+                    payload.remove(0);
+                }
+                Err(Unsent::Stream(e))
+            }
+        }
+    }
+
+    /// Sends a frame without metadata and payload.
+    pub(super) fn send_bare<S: ByteStream>(&mut self, stream: &mut S, header: FrameHeader) -> Result<(), Unsent> {
+        self.send_frame(stream, header, &[], &mut heapless::Vec::<Frag, 1>::new(), 0)
+    }
+
+    /// Sends a frame that is nothing but kind and id.
+    pub(super) fn send_control<S: ByteStream>(&mut self, stream: &mut S, kind: Kind, id: u64) -> Result<(), Unsent> {
+        self.send_bare(stream, FrameHeader::new(kind, id))
+    }
+}
+
+/// Foreign memory may change until it was sent, so a payload that has some goes without a CRC.
+#[cold]
+fn add_payload_crc(header: &mut FrameHeader, payload: &VecView<Frag>) {
+    let mut crc = crc32c::Running::NEW;
+    for frag in payload {
+        let Some(bytes) = frag.bytes() else { return };
+        crc.update(bytes);
+    }
+    header.flags = Flags::PAYLOAD_CRC;
+    header.payload_crc = crc.finish();
+}
