@@ -9,7 +9,8 @@ use std::process::{Command, exit};
 
 /// Oldest release with the names and layouts that the bindings rely on.
 const MIN_VERSION: &str = "22.11";
-const PACKAGES: &str = "run `cargo xtask setup`, or on Debian `apt-get install libdpdk-dev dpdk libclang-dev clang pkg-config`";
+const PACKAGES: &str =
+    "run `cargo xtask setup`, or on Debian `apt-get install libdpdk-dev dpdk libclang-dev clang libbpf-dev pkg-config`";
 
 /// Functions, types and constants that are bound, as patterns.
 const FUNCTIONS: &[&str] = &[
@@ -18,6 +19,8 @@ const FUNCTIONS: &[&str] = &[
     "rte_log_.*",
     "rte_strerror",
     "rte_version",
+    "rte_get_tsc_.*",
+    "rte_rdtsc",
     "rte_lcore_.*",
     "rte_thread_(un)?register",
     "rte_mem_.*",
@@ -74,33 +77,23 @@ fn main() {
 
 /// The C flags of an acceptable libdpdk.
 fn find_dpdk() -> Vec<String> {
-    let probe = pkg_config::Config::new()
-        .cargo_metadata(false)
-        .atleast_version(MIN_VERSION)
-        .probe("libdpdk");
+    let probe = pkg_config::Config::new().cargo_metadata(false).atleast_version(MIN_VERSION).probe("libdpdk");
     if let Err(error) = probe {
         match error {
-            pkg_config::Error::Command { .. } => {
-                fail(&format!("pkg-config cannot be run: {PACKAGES}."))
+            pkg_config::Error::Command { .. } => fail(&format!("pkg-config cannot be run: {PACKAGES}.")),
+            _ => {
+                fail(&format!("DPDK's development files (libdpdk {MIN_VERSION} or newer) were not found: {PACKAGES}."))
             }
-            _ => fail(&format!(
-                "DPDK's development files (libdpdk {MIN_VERSION} or newer) were not found: {PACKAGES}."
-            )),
         }
     }
     // The crate's view drops `-include` and `-march`, which the headers need: ask for the flags themselves.
     let pkg_config = env::var_os("PKG_CONFIG").unwrap_or_else(|| "pkg-config".into());
-    let output = Command::new(pkg_config)
-        .args(["--cflags", "libdpdk"])
-        .output();
+    let output = Command::new(pkg_config).args(["--cflags", "libdpdk"]).output();
     match output {
-        Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout)
-            .split_whitespace()
-            .map(str::to_owned)
-            .collect(),
-        _ => fail(&format!(
-            "pkg-config cannot print the flags of libdpdk: {PACKAGES}."
-        )),
+        Ok(output) if output.status.success() => {
+            String::from_utf8_lossy(&output.stdout).split_whitespace().map(str::to_owned).collect()
+        }
+        _ => fail(&format!("pkg-config cannot print the flags of libdpdk: {PACKAGES}.")),
     }
 }
 
@@ -110,9 +103,7 @@ fn require_libclang() {
     let found = std::panic::catch_unwind(|| bindgen::clang_version().full);
     drop(std::panic::take_hook());
     if found.is_err() {
-        fail(&format!(
-            "libclang, which generates the DPDK bindings, was not found: {PACKAGES}."
-        ));
+        fail(&format!("libclang, which generates the DPDK bindings, was not found: {PACKAGES}."));
     }
 }
 
@@ -144,9 +135,7 @@ fn generate(out: &std::path::Path, wrappers: &std::path::Path, flags: &[String])
     }
     let bindings = match builder.generate() {
         Ok(bindings) => bindings,
-        Err(error) => fail(&format!(
-            "the DPDK bindings cannot be generated ({error}); {PACKAGES}."
-        )),
+        Err(error) => fail(&format!("the DPDK bindings cannot be generated ({error}); {PACKAGES}.")),
     };
     if let Err(error) = bindings.write_to_file(out.join("bindings.rs")) {
         fail(&format!("the DPDK bindings cannot be written: {error}."));
@@ -155,17 +144,13 @@ fn generate(out: &std::path::Path, wrappers: &std::path::Path, flags: &[String])
 
 /// Links only the libraries that are used; the drivers are plugins, which EAL loads from DPDK's own directory.
 fn link() {
-    let library = pkg_config::Config::new()
-        .cargo_metadata(false)
-        .probe("libdpdk");
+    let library = pkg_config::Config::new().cargo_metadata(false).probe("libdpdk");
     if let Ok(library) = library {
         for path in library.link_paths {
             println!("cargo::rustc-link-search=native={}", path.display());
         }
     }
-    for name in [
-        "eal", "ethdev", "mempool", "mbuf", "ring", "kvargs", "bus_vdev", "net_ring", "net",
-    ] {
+    for name in ["eal", "ethdev", "mempool", "mbuf", "ring", "kvargs", "bus_vdev", "net_ring", "net"] {
         println!("cargo::rustc-link-lib=dylib=rte_{name}");
     }
 }

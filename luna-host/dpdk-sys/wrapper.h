@@ -7,6 +7,7 @@
 
 #include <rte_config.h>
 #include <rte_version.h>
+#include <rte_cycles.h>
 #include <rte_errno.h>
 #include <rte_log.h>
 #include <rte_lcore.h>
@@ -106,6 +107,7 @@ static const uint64_t LUNA_MBUF_F_TX_IP_CKSUM = RTE_MBUF_F_TX_IP_CKSUM;
 static const uint64_t LUNA_MBUF_F_TX_TCP_CKSUM = RTE_MBUF_F_TX_TCP_CKSUM;
 static const uint64_t LUNA_MBUF_F_TX_TCP_SEG = RTE_MBUF_F_TX_TCP_SEG;
 static const uint64_t LUNA_MBUF_F_EXTERNAL = RTE_MBUF_F_EXTERNAL;
+static const uint64_t LUNA_RSS_TCP = RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_IPV6 | RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_NONFRAG_IPV6_TCP;
 static const uint32_t LUNA_VERSION = RTE_VERSION;
 
 #endif

@@ -14,9 +14,7 @@ use crate::{rte_eth_fp_ops, rte_eth_rx_burst, rte_eth_tx_burst, rte_eth_tx_prepa
 pub unsafe fn eth_rx_burst(port: u16, queue: u16, frames: *mut *mut rte_mbuf, count: u16) -> u16 {
     // SAFETY: a started port has its entry in the table filled in; no Rust reference to the static is formed.
     unsafe {
-        let ops = (&raw const rte_eth_fp_ops)
-            .cast::<rte_eth_fp_ops>()
-            .add(usize::from(port));
+        let ops = (&raw const rte_eth_fp_ops).cast::<rte_eth_fp_ops>().add(usize::from(port));
         let queue_index = usize::from(queue);
         let clbk = (*ops).rxq.clbk;
         if !clbk.is_null() && !(*clbk.add(queue_index)).is_null() {
@@ -38,9 +36,7 @@ pub unsafe fn eth_rx_burst(port: u16, queue: u16, frames: *mut *mut rte_mbuf, co
 pub unsafe fn eth_tx_burst(port: u16, queue: u16, frames: *mut *mut rte_mbuf, count: u16) -> u16 {
     // SAFETY: as in `eth_rx_burst`.
     unsafe {
-        let ops = (&raw const rte_eth_fp_ops)
-            .cast::<rte_eth_fp_ops>()
-            .add(usize::from(port));
+        let ops = (&raw const rte_eth_fp_ops).cast::<rte_eth_fp_ops>().add(usize::from(port));
         let queue_index = usize::from(queue);
         let clbk = (*ops).txq.clbk;
         if !clbk.is_null() && !(*clbk.add(queue_index)).is_null() {

@@ -33,11 +33,7 @@ mod generated {
 pub use generated::*;
 
 /// DPDK's release as (year, month, minor), from the headers that were compiled against.
-pub const RELEASE: (u32, u32, u32) = (
-    LUNA_VERSION >> 24,
-    (LUNA_VERSION >> 16) & 0xff,
-    (LUNA_VERSION >> 8) & 0xff,
-);
+pub const RELEASE: (u32, u32, u32) = (LUNA_VERSION >> 24, (LUNA_VERSION >> 16) & 0xff, (LUNA_VERSION >> 8) & 0xff);
 
 /// The I/O address that stands for none.
 pub const BAD_IOVA: rte_iova_t = rte_iova_t::MAX;
