@@ -1,1 +1,3 @@
 //! TBD
+#[cfg(feature = "dpdk")]
+pub mod dpdk;
