@@ -28,8 +28,11 @@ use super::tx::Deferred;
 
 /// Bytes of Ethernet header, a VLAN tag and the checksum that some devices deliver.
 const FRAME_OVERHEAD: u32 = 14 + 4 + 4;
+/// What virtio counts as part of a frame: its own header.
+const VIRTIO_HEADER: u32 = 12;
 /// What the kernel puts before a frame in an AF_XDP buffer, beside the headroom that is asked for.
 const XDP_HEADROOM: u32 = 256;
+const MEMIF_MAX_MTU: u16 = 9600;
 /// Largest frame buffer of AF_XDP: one page.
 const XDP_CHUNK: u32 = 4096;
 
@@ -195,7 +198,7 @@ impl QueuePools {
             MbufPool::new(memory.into_pool(layout)?, private)
         };
         let lead = HEADROOM + if xdp { XDP_HEADROOM } else { 0 };
-        let rx_layout = mbuf::layout(0, lead + info.max_frame);
+        let rx_layout = mbuf::layout(0, lead + VIRTIO_HEADER + info.max_frame);
         // The slack lets a UMEM be rounded up to whole frames.
         let rx = make(rx_layout, config.rx_objs, 0, if xdp { XDP_CHUNK as usize } else { 0 })?;
         let header = if info.caps.max_tx_segments == 1 {
@@ -338,6 +341,8 @@ struct Setup {
 /// What `rte_eth_dev_info_get` said.
 struct Device {
     info: sys::rte_eth_dev_info,
+    /// Largest MTU that DPDK lets this device be configured with.
+    max_mtu: u16,
     rx_offloads: u64,
     tx_offloads: u64,
 }
@@ -374,7 +379,9 @@ impl Setup {
         }
         // Old PMDs leave the MTU to the longest frame.
         let by_frame = info.max_rx_pktlen.saturating_sub(14 + 4).min(u32::from(u16::MAX)) as u16;
-        let max_mtu = info.max_mtu.min(by_frame.max(info.min_mtu));
+        let declared = info.max_mtu.min(by_frame.max(info.min_mtu));
+        // memif declares 1518 bytes and carries what is sent, over several of its buffers where need be.
+        let max_mtu = if driver == "net_memif" { MEMIF_MAX_MTU } else { declared };
         if config.mtu > max_mtu {
             return Err(PortError::Mtu { port: name.to_owned(), asked: config.mtu, max: max_mtu });
         }
@@ -409,7 +416,7 @@ impl Setup {
             parked: Mutex::new(Vec::new()),
             _eal: Arc::clone(eal),
         };
-        Ok(Self { shared, device: Device { info, rx_offloads, tx_offloads }, xdp })
+        Ok(Self { shared, device: Device { info, max_mtu: declared, rx_offloads, tx_offloads }, xdp })
     }
 }
 
@@ -431,7 +438,7 @@ impl Device {
             }),
         };
         let mut conf = sys::rte_eth_conf::default();
-        conf.rxmode.mtu = u32::from(config.mtu);
+        conf.rxmode.mtu = u32::from(config.mtu.min(self.max_mtu));
         conf.rxmode.offloads = self.rx_offloads;
         conf.txmode.offloads = self.tx_offloads;
         let rss = self.info.flow_type_rss_offloads & RSS_TCP;

@@ -18,12 +18,17 @@ const CASES: &[Case] = &[
     ("refusals_are_one_sentence", || alone("refused", &[])),
     ("ring_loopback", || alone("ring", &[("LUNA_PORT", "ring")])),
     ("memif_zero_copy", || pair("memif-server", "memif-client")),
+    ("memif_mtu_9000", || two(("echo", "memif-server"), ("drive", "memif-client"), &[("LUNA_MTU", "9000")])),
+    ("memif_two_queues_two_threads", || {
+        two(("echo", "memif-server"), ("drive", "memif-client"), &[("LUNA_QUEUES", "2")]);
+    }),
     ("memif_driven_by_the_server", || pair_reversed("memif-server", "memif-client")),
     ("memif_copying_client", || pair("memif-server", "memif-copy")),
     ("virtio_packed_in_order", || pair("vhost", "virtio-packed-inorder")),
     ("virtio_packed", || pair("vhost", "virtio-packed")),
     ("virtio_split_in_order", || pair("vhost", "virtio-split-inorder")),
     ("virtio_split_mergeable", || pair("vhost", "virtio-split")),
+    ("virtio_mtu_9000", || two(("echo", "vhost"), ("drive", "virtio-packed"), &[("LUNA_MTU", "9000")])),
     ("vhost_drives", || pair_reversed("vhost", "virtio-packed-inorder")),
     ("af_xdp_on_veth", af_xdp),
 ];
@@ -122,24 +127,25 @@ fn socket() -> PathBuf {
 
 /// The listening side echoes, the other drives.
 fn pair(listener: &str, connector: &str) {
-    two(("echo", listener), ("drive", connector));
+    two(("echo", listener), ("drive", connector), &[]);
 }
 
 /// The listening side drives.
 fn pair_reversed(listener: &str, connector: &str) {
-    two(("drive", listener), ("echo", connector));
+    two(("drive", listener), ("echo", connector), &[]);
 }
 
-fn two(listener: (&str, &str), connector: (&str, &str)) {
+fn two(listener: (&str, &str), connector: (&str, &str), more: &[(&str, &str)]) {
     let socket = socket();
     let path = socket.to_str().unwrap();
-    let first = Role::start(listener.0, &[("LUNA_PORT", listener.1), ("LUNA_PATH", path)], None);
+    let env = |port| [&[("LUNA_PORT", port), ("LUNA_PATH", path)], more].concat();
+    let first = Role::start(listener.0, &env(listener.1), None);
     let start = Instant::now();
     while !socket.exists() {
         assert!(start.elapsed() < LIMIT, "nobody listens");
         std::thread::sleep(Duration::from_millis(5));
     }
-    let second = Role::start(connector.0, &[("LUNA_PORT", connector.1), ("LUNA_PATH", path)], None);
+    let second = Role::start(connector.0, &env(connector.1), None);
     let (driver, other) = if listener.0 == "drive" { (first, second) } else { (second, first) };
     driver.finish();
     other.finish();

@@ -8,8 +8,8 @@ use luna_core::nic::{NicQueue, RxBurst, RxFrame, TxFrags};
 use luna_core::wire::ChecksumVerdict;
 use luna_core::zbuf::{Frag, Zbuf, ZoneLayout};
 use luna_host::dpdk::{
-    AfXdp, DpdkQueue, Eal, EalConfig, EalError, EalPool, Memif, MemifRole, Port, PortConfig, PortRange, Vdev, Vhost,
-    VirtioUser,
+    AfXdp, DpdkQueue, Eal, EalConfig, EalError, EalPool, Memif, MemifRole, Memory, PortConfig, PortRange, QueueSeed,
+    Vdev, Vhost, VirtioUser,
 };
 
 use crate::frames::{self, HEADER, HELLO, STOP};
@@ -23,9 +23,9 @@ fn env(name: &str) -> String {
 
 pub(crate) fn run(role: &str) -> ExitCode {
     match role {
-        "drive" => drive(),
-        "echo" => echo(),
-        "ring" => ring(),
+        "drive" => with_port(drive),
+        "echo" => with_port(echo),
+        "ring" => with_port(ring),
         "second" => second_start(),
         "refused" => refused(),
         other => panic!("no role {other}"),
@@ -33,17 +33,17 @@ pub(crate) fn run(role: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn vdev() -> Vdev {
+fn vdev(queues: u16) -> Vdev {
     let path = env("LUNA_PATH");
     let kind = env("LUNA_PORT");
     let virtio = |packed, in_order, mergeable| {
-        Vdev::VirtioUser(VirtioUser { packed, in_order, mergeable, ..VirtioUser::new(&path) })
+        Vdev::VirtioUser(VirtioUser { packed, in_order, mergeable, queues, ..VirtioUser::new(&path) })
     };
     match kind.as_str() {
         "memif-server" => Vdev::Memif(Memif::new(MemifRole::Server, &path)),
         "memif-client" => Vdev::Memif(Memif::new(MemifRole::Client, &path)),
         "memif-copy" => Vdev::Memif(Memif { zero_copy: false, ..Memif::new(MemifRole::Client, &path) }),
-        "vhost" => Vdev::Vhost(Vhost::new(&path)),
+        "vhost" => Vdev::Vhost(Vhost { queues, ..Vhost::new(&path) }),
         "virtio-packed-inorder" => virtio(true, true, false),
         "virtio-packed" => virtio(true, false, false),
         "virtio-split-inorder" => virtio(false, true, false),
@@ -57,26 +57,69 @@ fn vdev() -> Vdev {
     }
 }
 
+/// One queue and the memory that is sent over it, on the thread that owns both.
 struct Bench {
     queue: DpdkQueue,
-    port: Port,
     payload: EalPool,
-    eal: Eal,
     copies_out: bool,
+    /// Payload bytes per frame are below this.
+    longest: u32,
 }
 
-fn open(mtu: u16) -> Bench {
-    let config = EalConfig { memory_mb: 192, ..EalConfig::default() };
+/// What can travel to the thread of a [`Bench`].
+struct BenchSeed {
+    seed: QueueSeed,
+    memory: Memory,
+    mtu: u16,
+}
+
+impl BenchSeed {
+    fn activate(self) -> Bench {
+        let queue = self.seed.activate();
+        let payload = self.memory.into_pool(ZoneLayout::plain(4608)).unwrap_or_else(|error| panic!("{error}"));
+        let copies_out = queue.caps().max_tx_segments == 1;
+        Bench { queue, payload, copies_out, longest: u32::from(self.mtu) - 100 }
+    }
+}
+
+/// Runs `work` once per queue, each on a thread of its own (the first on this one); then everything has to be home.
+fn with_port(work: fn(&mut Bench)) {
+    let number = |name, default| env(name).parse().unwrap_or(default);
+    let (mtu, queues) = (number("LUNA_MTU", 1500), number("LUNA_QUEUES", 1));
+    let config = EalConfig { memory_mb: 128 + 96 * u32::from(queues), ..EalConfig::default() };
     let eal = Eal::start(&config).unwrap_or_else(|error| panic!("{error}"));
-    let layout = ZoneLayout::plain(2048);
-    let payload = eal.memory(2).and_then(|memory| memory.into_pool(layout)).unwrap_or_else(|error| panic!("{error}"));
-    let name = eal.attach(&vdev()).unwrap_or_else(|error| panic!("{error}"));
-    let config = PortConfig { mtu, ..PortConfig::default() };
-    let (port, mut seeds) = eal.open(&name, &config).unwrap_or_else(|error| panic!("{error}"));
-    let queue = seeds.pop_front().map(|seed| seed.activate()).unwrap_or_else(|| panic!("no queue"));
+    let name = eal.attach(&vdev(queues)).unwrap_or_else(|error| panic!("{error}"));
+    let config = PortConfig { mtu, queues, rx_objs: 4096, ..PortConfig::default() };
+    let (port, seeds) = eal.open(&name, &config).unwrap_or_else(|error| panic!("{error}"));
+    let mut seeds: Vec<BenchSeed> = seeds
+        .into_iter()
+        .map(|seed| BenchSeed { seed, memory: eal.memory(2).unwrap_or_else(|error| panic!("{error}")), mtu })
+        .collect();
     assert!(port.wait_link(PATIENCE), "the peer did not come");
-    let copies_out = queue.caps().max_tx_segments == 1;
-    Bench { queue, port, payload, eal, copies_out }
+    let first = seeds.remove(0);
+    let one = |seed: BenchSeed, driver: &str| {
+        let mut bench = seed.activate();
+        work(&mut bench);
+        let Bench { queue, payload, .. } = bench;
+        println!("{:?}", queue.stats());
+        assert!(queue.stats().rx_copied.bytes == 0 || driver == "net_ring", "received payload was copied");
+        drop(queue);
+        assert_eq!(payload.outstanding(), 0, "payload objs did not come home");
+    };
+    let driver = port.driver().to_owned();
+    std::thread::scope(|scope| {
+        for seed in seeds {
+            scope.spawn(|| one(seed, &driver));
+        }
+        one(first, &driver);
+    });
+    println!("{:?}", port.stats());
+    let closed = port.close().expect("the queues are gone");
+    println!("{closed:?}");
+    assert_eq!(closed.missing, 0, "objs of the port did not come home");
+    drop(eal);
+    let runtime = format!("/var/run/dpdk/luna-{}", std::process::id());
+    assert!(!std::path::Path::new(&runtime).exists(), "{runtime} was left behind");
 }
 
 impl Bench {
@@ -112,24 +155,6 @@ impl Bench {
         }
         sent
     }
-
-    /// Everything back where it belongs; then DPDK goes down.
-    fn close(self) {
-        let Self { queue, port, payload, eal, .. } = self;
-        println!("queue {:?}\ndevice {:?}", queue.stats(), port.stats());
-        let rx_copied = queue.stats().rx_copied.bytes;
-        assert!(rx_copied == 0 || port.driver() == "net_ring", "received payload was copied");
-        let port = port.close().expect_err("a port with a queue cannot be closed");
-        drop(queue);
-        let closed = port.close().expect("the queue is gone");
-        println!("{closed:?}");
-        assert_eq!(closed.missing, 0, "objs of the port did not come home");
-        assert_eq!(payload.outstanding(), 0, "payload objs did not come home");
-        drop(payload);
-        let runtime = format!("/var/run/dpdk/luna-{}", std::process::id());
-        drop(eal);
-        assert!(!std::path::Path::new(&runtime).exists(), "{runtime} was left behind");
-    }
 }
 
 fn verdict_is_sound(bench: &Bench, verdict: ChecksumVerdict) {
@@ -163,9 +188,8 @@ fn is_hello(frame: &RxFrame) -> bool {
 }
 
 /// Sends numbered frames in two fragments each, wants every one back in order, then lets the queue go idle.
-fn drive() {
+fn drive(bench: &mut Bench) {
     let count: u32 = env("LUNA_COUNT").parse().unwrap_or(20_000);
-    let mut bench = open(1500);
     let to = [0x02, 0, 0, 0, 0, 0xee];
     let (mut next, mut back) = (0, 0);
     let mut burst = RxBurst::new();
@@ -174,7 +198,7 @@ fn drive() {
     let mut progress = Instant::now();
     while back < count {
         while next < count && next - back < WINDOW {
-            let len = 2 + next % 1400;
+            let len = 2 + next % bench.longest;
             let (a, b) = (len / 2, len - len / 2);
             let (Some(mut first), Some(mut second)) = (bench.payload.alloc(), bench.payload.alloc()) else { break };
             frames::fill(first.append(a).unwrap(), next, 0);
@@ -194,9 +218,9 @@ fn drive() {
                 continue;
             }
             assert_eq!(seq, back, "frames come back in order");
-            assert_eq!(payload.len() as u32, 2 + seq % 1400);
+            assert_eq!(payload.len() as u32, 2 + seq % bench.longest);
             frames::check(seq, payload);
-            verdict_is_sound(&bench, frame.meta.checksum.l4);
+            verdict_is_sound(bench, frame.meta.checksum.l4);
             back += 1;
             progress = Instant::now();
         }
@@ -209,7 +233,7 @@ fn drive() {
     }
     let rate = f64::from(count) / start.elapsed().as_secs_f64();
     println!("{count} frames there and back, {rate:.0} per second");
-    idle_completion(&mut bench, to);
+    idle_completion(bench, to);
     for _ in 0..3 {
         bench.send(STOP, &[], to);
         bench.queue.flush();
@@ -217,14 +241,13 @@ fn drive() {
         bench.queue.reap();
     }
     let stats = bench.queue.stats();
-    let sent: u64 = (0..count).map(|seq| u64::from(2 + seq % 1400)).sum();
+    let sent: u64 = (0..count).map(|seq| u64::from(2 + seq % bench.longest)).sum();
     if bench.copies_out {
         assert!(stats.tx_copied.bytes >= sent, "linearised payload is counted: {stats:?}");
     } else {
         assert_eq!(stats.tx_copied.bytes, 0, "{stats:?}");
     }
     assert_eq!(stats.tx_dropped, 0);
-    bench.close();
 }
 
 /// One frame, then silence: its payload is ours again within a millisecond of `reap` calls.
@@ -265,8 +288,7 @@ fn idle_completion(bench: &mut Bench, to: [u8; 6]) {
 }
 
 /// Sends everything back from the very objs it was received in.
-fn echo() {
-    let mut bench = open(1500);
+fn echo(bench: &mut Bench) {
     let mut burst = RxBurst::new();
     let mut waiting: std::collections::VecDeque<(u32, Zbuf, [u8; 6])> = std::collections::VecDeque::new();
     let start = Instant::now();
@@ -289,7 +311,7 @@ fn echo() {
             }
             heard = true;
             frames::check(seq, payload);
-            verdict_is_sound(&bench, frame.meta.checksum.l4);
+            verdict_is_sound(bench, frame.meta.checksum.l4);
             let len = payload.len() as u32;
             let from: [u8; 6] = frame.data[6..12].try_into().unwrap();
             waiting.push_back((seq, frame.data.slice(HEADER as u32..HEADER as u32 + len), from));
@@ -308,12 +330,10 @@ fn echo() {
         bench.queue.reap();
     }
     drop(waiting);
-    bench.close();
 }
 
 /// One port that receives what it sends; the pointers stay in the process, so reception copies, and says so.
-fn ring() {
-    let mut bench = open(1500);
+fn ring(bench: &mut Bench) {
     let to = bench.mac();
     let mut burst = RxBurst::new();
     for seq in 0..2000 {
@@ -336,8 +356,7 @@ fn ring() {
     assert_eq!((stats.tx_frames, stats.rx_frames), (2000, 2000));
     assert_eq!(stats.rx_copied.bytes, stats.rx_bytes, "{stats:?}");
     assert_eq!(bench.queue.reap(), 2000);
-    exhaustion(&mut bench, to);
-    bench.close();
+    exhaustion(bench, to);
 }
 
 /// Too long a frame is dropped and counted; a full queue hands the frame back and loses nothing.
