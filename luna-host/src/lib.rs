@@ -1,2 +1,4 @@
 //! Luna on Linux.
+#[cfg(feature = "dpdk")]
+pub mod dpdk;
 pub mod storage;

@@ -1,0 +1,585 @@
+//! A DPDK port: configured, started, its queues given out, and taken down again when the last user is gone.
+//!
+//! Everything is set up on one thread; each queue then travels as a [`QueueSeed`] to the thread that will own it. A queue
+//! that is dropped parks its pools here. When the port and all its queues are gone the device is stopped and closed, and
+//! what it still held is taken back, on the thread that let go last: every owner has quiesced by then.
+
+use core::ffi::CStr;
+use core::ptr::NonNull;
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::ffi::CString;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use dpdk_sys as sys;
+use luna_core::nic::{Caps, MAX_TX_FRAGS};
+use luna_core::wire::MacAddr;
+
+use super::eal::{EalShared, strerror};
+use super::error::{MemoryError, PortError};
+use super::log_stream;
+use super::mbuf::{self, EXT_PRIV_SIZE, HEADROOM};
+use super::memory::Memory;
+use super::mempool::MbufPool;
+use super::queue::DpdkQueue;
+use super::reap::{Probe, ReapKind};
+use super::tx::Deferred;
+
+/// Bytes of Ethernet header, a VLAN tag and the checksum that some devices deliver.
+const FRAME_OVERHEAD: u32 = 14 + 4 + 4;
+/// What virtio counts as part of a frame: its own header.
+const VIRTIO_HEADER: u32 = 12;
+/// What the kernel puts before a frame in an AF_XDP buffer, beside the headroom that is asked for.
+const XDP_HEADROOM: u32 = 256;
+const MEMIF_MAX_MTU: u16 = 9600;
+/// Largest frame buffer of AF_XDP: one page.
+const XDP_CHUNK: u32 = 4096;
+
+/// How to configure a port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PortConfig {
+    /// Queue pairs.
+    pub queues: u16,
+    /// Largest IP packet.
+    pub mtu: u16,
+    /// Receive descriptors per queue; the port rounds and limits.
+    pub rx_descriptors: u16,
+    /// Transmit descriptors per queue; the port rounds and limits.
+    pub tx_descriptors: u16,
+    /// Receive objs per queue: those posted and those that the application holds.
+    pub rx_objs: usize,
+    /// Header objs per queue.
+    pub header_objs: usize,
+    /// Bytes of a header obj, headroom included.
+    pub header_size: u32,
+    /// Payload fragments that may be in flight per queue.
+    pub fragments: usize,
+}
+
+impl Default for PortConfig {
+    fn default() -> Self {
+        Self {
+            queues: 1,
+            mtu: 1500,
+            rx_descriptors: 1024,
+            tx_descriptors: 1024,
+            rx_objs: 8192,
+            header_objs: 4096,
+            header_size: 640,
+            fragments: 8192,
+        }
+    }
+}
+
+/// Counters that the device itself keeps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PortStats {
+    /// Frames received.
+    pub rx_frames: u64,
+    /// Frames sent.
+    pub tx_frames: u64,
+    /// Bytes received.
+    pub rx_bytes: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+    /// Frames lost for want of descriptors.
+    pub rx_missed: u64,
+    /// Damaged frames.
+    pub rx_errors: u64,
+    /// Frames that could not be sent.
+    pub tx_errors: u64,
+    /// Times that no obj was there to post.
+    pub rx_no_mbuf: u64,
+}
+
+/// A started port. May be asked from any thread.
+#[derive(Debug)]
+pub struct Port {
+    shared: Arc<PortShared>,
+}
+
+/// What closing a port found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Closed {
+    /// Objs that the device never gave back and that were taken from it (posted receive buffers, mostly).
+    pub taken_back: usize,
+    /// Objs that somebody still holds: their memory stays reserved until the process ends.
+    pub missing: usize,
+}
+
+/// What a queue must know of its port.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PortInfo {
+    pub(super) port: u16,
+    pub(super) caps: Caps,
+    pub(super) reap: ReapKind,
+    pub(super) max_frame: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct PortShared {
+    info: PortInfo,
+    name: CString,
+    text_name: String,
+    driver: String,
+    virtual_device: bool,
+    closed: bool,
+    /// Pools of queues that are gone, kept until the device is closed.
+    parked: Mutex<Vec<Parked>>,
+    _eal: Arc<EalShared>,
+}
+
+/// The pools of one queue.
+#[derive(Debug)]
+pub(super) struct QueuePools {
+    pub(super) rx: MbufPool,
+    /// None where a frame is one obj, header and payload: then headers come from `rx`.
+    pub(super) header: Option<MbufPool>,
+    pub(super) ext: MbufPool,
+    pub(super) deferred: Box<Deferred>,
+    pub(super) probe: Option<Probe>,
+}
+
+#[derive(Debug)]
+struct Parked(Box<QueuePools>);
+
+// SAFETY: pools that move are either released (nobody but the driver holds an obj) or stay their old owner's: then only
+// the thread-safe return path is used on them.
+unsafe impl Send for Parked {}
+
+/// A queue on its way to the thread that will own it.
+#[derive(Debug)]
+pub struct QueueSeed {
+    pools: Option<Parked>,
+    queue: u16,
+    shared: Arc<PortShared>,
+}
+
+impl QueueSeed {
+    /// Index of the queue in its port.
+    #[must_use]
+    pub fn index(&self) -> u16 {
+        self.queue
+    }
+
+    /// Makes it this thread's.
+    ///
+    /// # Panics
+    /// Never: a seed's pools are released when it is made, and it is used once.
+    #[must_use]
+    pub fn activate(mut self) -> DpdkQueue {
+        let Some(Parked(mut pools)) = self.pools.take() else {
+            unreachable!("a seed holds its pools until it is used")
+        };
+        let claimed = pools.each().all(MbufPool::claim);
+        assert!(claimed, "another thread took over the pools of this queue");
+        pools.deferred.adopt();
+        DpdkQueue::new(Arc::clone(&self.shared), self.queue, pools)
+    }
+}
+
+impl Drop for QueueSeed {
+    fn drop(&mut self) {
+        if let Some(Parked(pools)) = self.pools.take() {
+            self.shared.park(pools);
+        }
+    }
+}
+
+impl QueuePools {
+    fn each(&self) -> impl Iterator<Item = &MbufPool> {
+        [Some(&self.rx), self.header.as_ref(), Some(&self.ext)].into_iter().flatten()
+    }
+
+    fn new(eal: &Arc<EalShared>, config: &PortConfig, info: &PortInfo, xdp: bool) -> Result<Box<Self>, MemoryError> {
+        let make = |layout, objs, private, slack| {
+            let memory = Memory::reserve(eal, Memory::zones_for(layout, objs), slack)?;
+            MbufPool::new(memory.into_pool(layout)?, private)
+        };
+        let lead = HEADROOM + if xdp { XDP_HEADROOM } else { 0 };
+        let rx_layout = mbuf::layout(0, lead + VIRTIO_HEADER + info.max_frame);
+        // The slack lets a UMEM be rounded up to whole frames.
+        let rx = make(rx_layout, config.rx_objs, 0, if xdp { XDP_CHUNK as usize } else { 0 })?;
+        let header = if info.caps.max_tx_segments == 1 {
+            None
+        } else {
+            Some(make(mbuf::layout(0, config.header_size.max(2 * HEADROOM)), config.header_objs, 0, 0)?)
+        };
+        let ext = make(mbuf::layout(EXT_PRIV_SIZE, 64), config.fragments, EXT_PRIV_SIZE, 0)?;
+        let probe = match info.reap {
+            ReapKind::Probe => match ext.take_mbuf().and_then(NonNull::new) {
+                // SAFETY: a fresh mbuf, given away.
+                Some(m) => Some(unsafe { Probe::new(m) }),
+                None => return Err(MemoryError::Exhausted { zones: 1 }),
+            },
+            _ => None,
+        };
+        Ok(Box::new(Self { rx, header, ext, deferred: Box::new(Deferred::new()), probe }))
+    }
+}
+
+impl Port {
+    /// Configures and starts the device `name`.
+    pub(super) fn open(
+        eal: &Arc<EalShared>,
+        name: &str,
+        config: &PortConfig,
+    ) -> Result<(Self, VecDeque<QueueSeed>), PortError> {
+        let setup = Setup::look(eal, name, config)?;
+        let mut shared = setup.shared;
+        log_stream::mark();
+        let mut queues = Vec::new();
+        for _ in 0..config.queues {
+            queues.push(QueuePools::new(eal, config, &shared.info, setup.xdp)?);
+        }
+        let started = setup.device.start(&shared, config, &queues, setup.xdp);
+        if let Err(error) = started {
+            for pools in queues {
+                shared.park(pools);
+            }
+            return Err(add_hint(error, setup.xdp)); // dropping `shared` closes the device and frees the pools
+        }
+        // Only a started queue may be asked.
+        if shared.info.reap == ReapKind::Never {
+            // SAFETY: the port is started and no queue is in use yet.
+            let ret = unsafe { sys::rte_eth_tx_done_cleanup(shared.info.port, 0, 0) };
+            if ret >= 0 {
+                shared.info.reap = ReapKind::Cleanup;
+                shared.info.caps.prompt_completion = true;
+            }
+        }
+        let shared = Arc::new(shared);
+        let seeds = (0..config.queues)
+            .zip(queues)
+            .map(|(queue, pools)| {
+                let released = pools.each().all(MbufPool::release);
+                debug_assert!(released, "a fresh pool has objs out");
+                QueueSeed { pools: Some(Parked(pools)), queue, shared: Arc::clone(&shared) }
+            })
+            .collect();
+        Ok((Self { shared }, seeds))
+    }
+
+    /// Stops and closes it, which dropping the port and all its queues does as well, and says what was found.
+    ///
+    /// # Errors
+    /// The port, while a queue of it is still alive.
+    pub fn close(self) -> Result<Closed, Self> {
+        match Arc::try_unwrap(self.shared) {
+            Ok(mut shared) => Ok(shared.shut_down()),
+            Err(shared) => Err(Self { shared }),
+        }
+    }
+
+    /// What DPDK calls it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.shared.name()
+    }
+
+    /// The PMD.
+    #[must_use]
+    pub fn driver(&self) -> &str {
+        &self.shared.driver
+    }
+
+    /// What its queues can do.
+    #[must_use]
+    pub fn caps(&self) -> &Caps {
+        &self.shared.info.caps
+    }
+
+    /// Whether its peer is there.
+    #[must_use]
+    pub fn link_up(&self) -> bool {
+        let mut link = sys::rte_eth_link::default();
+        // SAFETY: a started port.
+        let ret = unsafe { sys::rte_eth_link_get_nowait(self.shared.info.port, &raw mut link) };
+        ret == 0 && link.link_status() == sys::RTE_ETH_LINK_UP as u16
+    }
+
+    /// Waits for its peer, at most `limit`. Returns whether it is there.
+    #[must_use]
+    pub fn wait_link(&self, limit: Duration) -> bool {
+        let start = Instant::now();
+        while !self.link_up() {
+            if start.elapsed() > limit {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        true
+    }
+
+    /// The device's own counters.
+    #[must_use]
+    pub fn stats(&self) -> PortStats {
+        let mut stats = sys::rte_eth_stats::default();
+        // SAFETY: a started port.
+        unsafe { sys::rte_eth_stats_get(self.shared.info.port, &raw mut stats) };
+        PortStats {
+            rx_frames: stats.ipackets,
+            tx_frames: stats.opackets,
+            rx_bytes: stats.ibytes,
+            tx_bytes: stats.obytes,
+            rx_missed: stats.imissed,
+            rx_errors: stats.ierrors,
+            tx_errors: stats.oerrors,
+            rx_no_mbuf: stats.rx_nombuf,
+        }
+    }
+}
+
+/// A device that was looked at and not yet touched.
+struct Setup {
+    shared: PortShared,
+    device: Device,
+    xdp: bool,
+}
+
+/// What `rte_eth_dev_info_get` said.
+struct Device {
+    info: sys::rte_eth_dev_info,
+    /// Largest MTU that DPDK lets this device be configured with.
+    max_mtu: u16,
+    rx_offloads: u64,
+    tx_offloads: u64,
+}
+
+impl Setup {
+    fn look(eal: &Arc<EalShared>, name: &str, config: &PortConfig) -> Result<Self, PortError> {
+        let failed = |step, errno: i32| PortError::Step { port: name.to_owned(), step, reason: strerror(errno) };
+        let c_name = CString::new(name).map_err(|_| failed("looking it up", libc::EINVAL))?;
+        let mut port = 0;
+        // SAFETY: a terminated name and a place for the answer.
+        let ret = unsafe { sys::rte_eth_dev_get_port_by_name(c_name.as_ptr(), &raw mut port) };
+        if ret != 0 {
+            return Err(failed("looking it up", -ret));
+        }
+        let mut info = sys::rte_eth_dev_info::default();
+        let mut mac = sys::rte_ether_addr::default();
+        // SAFETY: an existing port, and places for the answers.
+        unsafe {
+            let ret = sys::rte_eth_dev_info_get(port, &raw mut info);
+            if ret != 0 {
+                return Err(failed("asking what it can do", -ret));
+            }
+            let ret = sys::rte_eth_macaddr_get(port, &raw mut mac);
+            if ret != 0 {
+                return Err(failed("asking for its address", -ret));
+            }
+        }
+        // SAFETY: the driver's name is a static string.
+        let driver = unsafe { CStr::from_ptr(info.driver_name) }.to_string_lossy().into_owned();
+        let xdp = driver == "net_af_xdp";
+        let max_queues = info.max_rx_queues.min(info.max_tx_queues);
+        if config.queues == 0 || config.queues > max_queues {
+            return Err(PortError::Queues { port: name.to_owned(), asked: config.queues, max: max_queues });
+        }
+        // Old PMDs leave the MTU to the longest frame.
+        let by_frame = info.max_rx_pktlen.saturating_sub(14 + 4).min(u32::from(u16::MAX)) as u16;
+        let declared = info.max_mtu.min(by_frame.max(info.min_mtu));
+        // memif declares 1518 bytes and carries what is sent, over several of its buffers where need be.
+        let max_mtu = if driver == "net_memif" { MEMIF_MAX_MTU } else { declared };
+        if config.mtu > max_mtu {
+            return Err(PortError::Mtu { port: name.to_owned(), asked: config.mtu, max: max_mtu });
+        }
+        let wanted_rx = sys::LUNA_RX_OFFLOAD_TCP_CKSUM | sys::LUNA_RX_OFFLOAD_IPV4_CKSUM;
+        let wanted_tx = sys::LUNA_TX_OFFLOAD_TCP_CKSUM | sys::LUNA_TX_OFFLOAD_MULTI_SEGS;
+        let rss = if config.queues > 1 { sys::LUNA_RX_OFFLOAD_RSS_HASH } else { 0 };
+        let rx_offloads = (wanted_rx | rss) & info.rx_offload_capa;
+        let tx_offloads = wanted_tx & info.tx_offload_capa;
+        let limit = match info.tx_desc_lim.nb_mtu_seg_max {
+            0 => MAX_TX_FRAGS as u16 + 1,
+            n => n.min(MAX_TX_FRAGS as u16 + 1),
+        };
+        let max_tx_segments = if tx_offloads & sys::LUNA_TX_OFFLOAD_MULTI_SEGS != 0 { limit as u8 } else { 1 };
+        let reap = ReapKind::of_driver(&driver);
+        let caps = Caps {
+            mac: MacAddr(mac.addr_bytes),
+            mtu: config.mtu,
+            max_tx_segments,
+            tx_checksum: tx_offloads & sys::LUNA_TX_OFFLOAD_TCP_CKSUM != 0,
+            // Foreign memory is not mapped for devices yet: it is copied, and counted.
+            foreign: false,
+            prompt_completion: reap.is_prompt(),
+        };
+        let info_for_queues = PortInfo { port, caps, reap, max_frame: u32::from(config.mtu) + FRAME_OVERHEAD };
+        let shared = PortShared {
+            info: info_for_queues,
+            virtual_device: name.starts_with("net_") || name.starts_with("virtio_user"),
+            closed: false,
+            name: c_name,
+            text_name: name.to_owned(),
+            driver,
+            parked: Mutex::new(Vec::new()),
+            _eal: Arc::clone(eal),
+        };
+        Ok(Self { shared, device: Device { info, max_mtu: declared, rx_offloads, tx_offloads }, xdp })
+    }
+}
+
+impl Device {
+    fn start(
+        &self,
+        shared: &PortShared,
+        config: &PortConfig,
+        queues: &[Box<QueuePools>],
+        xdp: bool,
+    ) -> Result<(), PortError> {
+        let port = shared.info.port;
+        let check = |step, ret: i32| match ret {
+            0 => Ok(()),
+            _ => Err(PortError::Step {
+                port: shared.text_name.clone(),
+                step,
+                reason: log_stream::reason(&strerror(-ret)),
+            }),
+        };
+        let mut conf = sys::rte_eth_conf::default();
+        conf.rxmode.mtu = u32::from(config.mtu.min(self.max_mtu));
+        conf.rxmode.offloads = self.rx_offloads;
+        conf.txmode.offloads = self.tx_offloads;
+        let rss = self.info.flow_type_rss_offloads & RSS_TCP;
+        if config.queues > 1 && rss != 0 {
+            conf.rxmode.mq_mode = sys::RTE_ETH_MQ_RX_RSS;
+            conf.rx_adv_conf.rss_conf.rss_hf = rss;
+        }
+        let (mut rx_descriptors, mut tx_descriptors) = (config.rx_descriptors, config.tx_descriptors.min(8192));
+        // SAFETY: the port exists and is not started; the structures live through the calls that read them.
+        unsafe {
+            check("configuring it", sys::rte_eth_dev_configure(port, config.queues, config.queues, &raw const conf))?;
+            let ret = sys::rte_eth_dev_adjust_nb_rx_tx_desc(port, &raw mut rx_descriptors, &raw mut tx_descriptors);
+            check("choosing ring sizes", ret)?;
+            let mut tx_conf = self.info.default_txconf;
+            tx_conf.offloads = self.tx_offloads;
+            let mut rx_conf = self.info.default_rxconf;
+            rx_conf.offloads = self.rx_offloads;
+            for (queue, pools) in (0..config.queues).zip(queues) {
+                let mp = pools.rx.mempool().as_ptr();
+                let ret = if xdp {
+                    with_umem_span(&pools.rx, || {
+                        sys::rte_eth_rx_queue_setup(port, queue, rx_descriptors, 0, &raw const rx_conf, mp)
+                    })
+                } else {
+                    sys::rte_eth_rx_queue_setup(port, queue, rx_descriptors, 0, &raw const rx_conf, mp)
+                };
+                check(RX_SETUP, ret)?;
+                let ret = sys::rte_eth_tx_queue_setup(port, queue, tx_descriptors, 0, &raw const tx_conf);
+                check("setting up a transmit queue", ret)?;
+            }
+            check("starting it", sys::rte_eth_dev_start(port))?;
+        }
+        Ok(())
+    }
+}
+
+/// AF_XDP's most common refusal has a cause that DPDK does not name.
+fn add_hint(error: PortError, xdp: bool) -> PortError {
+    match error {
+        PortError::Step { port, step, reason } if xdp && step == RX_SETUP => PortError::Step {
+            port,
+            step,
+            reason: format!(
+                "{reason}; if `ip link show` lists an xdp program that a dead process left on the interface, remove it \
+                 with `ip link set dev IFACE xdp off`"
+            ),
+        },
+        other => other,
+    }
+}
+
+const RX_SETUP: &str = "setting up a receive queue";
+
+/// RSS over the TCP four-tuple (bits of `RTE_ETH_RSS_*`, which are function-like macros).
+const RSS_TCP: u64 = sys::LUNA_RSS_TCP;
+
+/// Runs AF_XDP's queue set-up with the pool's population stated such that the UMEM covers all of its zones.
+///
+/// The PMD makes one UMEM of `populated_size` frames from the pool's first chunk. Frame addresses are arbitrary in it
+/// (unaligned chunks), so zone headers in between do no harm, but they make the objs span more than their number says.
+///
+/// # Safety
+/// The pool is not used meanwhile. Its memory has a frame's length of slack behind the last zone.
+unsafe fn with_umem_span(pool: &MbufPool, setup: impl FnOnce() -> i32) -> i32 {
+    let mp = pool.mempool().as_ptr();
+    let zones = pool.pool().zones().count();
+    let frame = pool.pool().layout().obj_size as usize;
+    let frames = (zones * luna_core::zbuf::ZONE_SIZE).div_ceil(frame);
+    debug_assert_eq!(pool.pool().zones().next().map(|zone| zone.base()), Some(pool.base()));
+    // SAFETY: `populated_size` is a plain number that only the PMD reads here; it is put back before anything else is.
+    unsafe {
+        let populated = (*mp).populated_size;
+        (*mp).populated_size = frames as u32;
+        let ret = setup();
+        (*mp).populated_size = populated;
+        ret
+    }
+}
+
+impl PortShared {
+    pub(super) fn info(&self) -> &PortInfo {
+        &self.info
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.text_name
+    }
+
+    /// Keeps a queue's pools until the device is closed.
+    pub(super) fn park(&self, pools: Box<QueuePools>) {
+        for pool in pools.each() {
+            // Refused while the application holds objs: then the pool stays this thread's.
+            let _ = pool.release();
+        }
+        if let Ok(mut parked) = self.parked.lock() {
+            parked.push(Parked(pools));
+        }
+    }
+}
+
+impl PortShared {
+    fn shut_down(&mut self) -> Closed {
+        let mut found = Closed::default();
+        if core::mem::replace(&mut self.closed, true) {
+            return found;
+        }
+        let parked = self.parked.get_mut().map(core::mem::take).unwrap_or_default();
+        // Pools without a user become this thread's; frees into the others take the thread-safe way.
+        for Parked(pools) in &parked {
+            for pool in pools.each() {
+                pool.claim();
+            }
+        }
+        // SAFETY: the last user is gone, so no other thread is in a burst on this port.
+        unsafe {
+            sys::rte_eth_dev_stop(self.info.port);
+            sys::rte_eth_dev_close(self.info.port);
+            if self.virtual_device {
+                sys::rte_vdev_uninit(self.name.as_ptr());
+            }
+        }
+        for Parked(mut pools) in parked {
+            if let Some(probe) = pools.probe.take() {
+                // SAFETY: the device is closed: the mbuf is in no ring.
+                unsafe { pools.ext.put_mbuf(probe.into_mbuf()) };
+            }
+            for pool in pools.each() {
+                if pool.claim() {
+                    // SAFETY: the device is closed and this thread owns the pool.
+                    found.taken_back += unsafe { pool.sweep() };
+                    found.missing += pool.pool().outstanding();
+                }
+            }
+        }
+        log::debug!("port {} closed: {found:?}", self.text_name);
+        found
+    }
+}
+
+impl Drop for PortShared {
+    fn drop(&mut self) {
+        self.shut_down();
+    }
+}

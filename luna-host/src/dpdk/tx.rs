@@ -1,0 +1,224 @@
+//! Frames to mbuf chains: the header travels in its own obj's mbuf, payload in mbufs that point to the application's objs.
+//!
+//! Every transmission of a payload obj has an external mbuf of its own, with the shared info that DPDK counts on in its
+//! private area; when the device let go, its callback drops the one reference that the transmission held. Where a port
+//! sends only single segments the payload is copied behind the header, in the same obj, and counted.
+
+use core::ffi::c_void;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Mutex;
+
+use dpdk_sys as sys;
+use luna_core::nic::{MAX_TX_FRAGS, TxFrags, TxMeta};
+use luna_core::zbuf::raw::{self, RawZbuf};
+use luna_core::zbuf::{CopyCounter, Frag, Zbuf, ZbufMut};
+
+use super::mbuf;
+use super::mempool::MbufPool;
+use super::owner::Owner;
+
+/// References that a driver let go on a thread that may not touch counts: the owner drops them later.
+#[derive(Debug)]
+pub(super) struct Deferred {
+    owner: Owner,
+    any: AtomicBool,
+    list: Mutex<Vec<Travelling>>,
+}
+
+#[derive(Debug)]
+struct Travelling(RawZbuf);
+
+// SAFETY: only carried; its count is touched again by the owner alone.
+unsafe impl Send for Travelling {}
+
+impl Deferred {
+    /// Of this thread.
+    pub(super) fn new() -> Self {
+        Self { owner: Owner::here(), any: AtomicBool::new(false), list: Mutex::new(Vec::new()) }
+    }
+
+    /// A list made for another thread becomes this thread's.
+    pub(super) fn adopt(&mut self) {
+        self.owner = Owner::here();
+    }
+
+    /// Drops what came in meanwhile. Owner only.
+    #[inline]
+    pub(super) fn drain(&self) {
+        if self.any.load(Ordering::Acquire) && self.owner.is_here() {
+            self.drain_list();
+        }
+    }
+
+    #[cold]
+    fn drain_list(&self) {
+        self.any.store(false, Ordering::Relaxed);
+        let list = self.list.lock().map(|mut list| core::mem::take(&mut *list)).unwrap_or_default();
+        for Travelling(zbuf) in list {
+            // SAFETY: taken apart in `attach`, put together once, and this is the owner's thread.
+            drop(unsafe { raw::from_raw(zbuf) });
+        }
+    }
+
+    #[inline]
+    fn put(&self, zbuf: RawZbuf) {
+        if self.owner.is_here() {
+            // SAFETY: as in `drain_list`.
+            drop(unsafe { raw::from_raw(zbuf) });
+        } else if let Ok(mut list) = self.list.lock() {
+            list.push(Travelling(zbuf));
+            self.any.store(true, Ordering::Release);
+        }
+    }
+}
+
+/// DPDK's callback when the last reference to an external buffer is gone: the device let go of the payload.
+unsafe extern "C" fn payload_done(_addr: *mut c_void, opaque: *mut c_void) {
+    // SAFETY: `opaque` is the private area of the mbuf that is being freed; `home` outlives the port's mbufs.
+    unsafe {
+        let private = &*opaque.cast::<mbuf::ExtPriv>();
+        (*private.home).put(private.payload);
+    }
+}
+
+/// Why a frame was not built; nothing was consumed.
+#[derive(Debug)]
+pub(super) struct NoObjs(pub(super) ZbufMut);
+
+/// Makes a chain: `header` in its own mbuf, each fragment in an external one.
+///
+/// `header` is of `pool` and no fragment is foreign or longer than 65535 bytes; `payload` is drained on success.
+#[inline]
+pub(super) fn chain(
+    ext: &MbufPool,
+    deferred: &Deferred,
+    header: ZbufMut,
+    payload: &mut TxFrags,
+    meta: TxMeta,
+) -> Result<NonNull<sys::rte_mbuf>, NoObjs> {
+    let mut mbufs = [core::ptr::null_mut(); MAX_TX_FRAGS];
+    let count = payload.len();
+    for i in 0..count {
+        match (ext.take_mbuf(), mbufs.get_mut(i)) {
+            (Some(m), Some(slot)) => *slot = m,
+            (taken, _) => {
+                for m in taken.into_iter().chain(mbufs.into_iter().take(i)) {
+                    // SAFETY: taken above, not used.
+                    unsafe { ext.put_mbuf(m) };
+                }
+                return Err(NoObjs(header));
+            }
+        }
+    }
+    let head = own(header, meta);
+    let (mut last, mut bytes, mut segments) = (head.as_ptr(), 0, 1);
+    for (frag, m) in payload.drain(..).zip(mbufs) {
+        let len = frag.len();
+        let Ok(zbuf) = frag.into_zbuf() else { unreachable!("the caller lets no foreign fragment in here") };
+        // SAFETY: `m` is a fresh external mbuf, `last` one of this chain; nobody else knows them yet.
+        unsafe {
+            attach(m, zbuf, deferred);
+            sys::mbuf::set_next(last, m);
+        }
+        last = m;
+        bytes += len;
+        segments += 1;
+    }
+    // SAFETY: `head` is ours until it is sent.
+    unsafe {
+        sys::mbuf::set_pkt_len(head.as_ptr(), sys::mbuf::pkt_len(head.as_ptr()) + bytes);
+        sys::mbuf::set_nb_segs(head.as_ptr(), segments);
+    }
+    Ok(head)
+}
+
+/// The mbuf of a writable obj of one of our mbuf pools, covering its bytes.
+#[inline]
+fn own(buf: ZbufMut, meta: TxMeta) -> NonNull<sys::rte_mbuf> {
+    // SAFETY: an obj of an mbuf pool, by the callers' contract.
+    let m = unsafe { mbuf::of_obj(buf.obj_start()) };
+    let (data, len) = raw::into_parts(buf);
+    let (flags, offload) = if meta.offload_checksum {
+        let ip = if meta.ipv6 { sys::LUNA_MBUF_F_TX_IPV6 } else { sys::LUNA_MBUF_F_TX_IPV4 };
+        let lengths = sys::mbuf::pack_tx_offload(meta.l2_len.into(), meta.l3_len.into(), meta.l4_len.into(), 0);
+        (ip | sys::LUNA_MBUF_F_TX_TCP_CKSUM, lengths)
+    } else {
+        (0, 0)
+    };
+    // SAFETY: the handle was the obj's only one, so the mbuf is nobody else's; the data lies behind buf_addr.
+    unsafe {
+        mbuf::give(m);
+        let offset = data.as_ptr().addr() - sys::mbuf::buf_addr(m).addr();
+        sys::mbuf::set_data_off(m, offset as u16);
+        sys::mbuf::set_data_len(m, len as u16);
+        sys::mbuf::set_pkt_len(m, len);
+        sys::mbuf::set_ol_flags(m, flags);
+        sys::mbuf::set_tx_offload(m, offload);
+        NonNull::new_unchecked(m)
+    }
+}
+
+/// Lets `m` cover the bytes of `zbuf`, whose reference goes with it.
+///
+/// # Safety
+/// `m` is a fresh mbuf of the external pool; `deferred` outlives the port's mbufs.
+#[inline]
+unsafe fn attach(m: *mut sys::rte_mbuf, zbuf: Zbuf, deferred: &Deferred) {
+    let (data, len, io) = (zbuf.as_ptr(), zbuf.len(), zbuf.io_addr().0);
+    // SAFETY: by contract.
+    unsafe {
+        let private = mbuf::ext_priv(m);
+        private.write(mbuf::ExtPriv {
+            shinfo: sys::rte_mbuf_ext_shared_info {
+                free_cb: Some(payload_done),
+                fcb_opaque: private.cast(),
+                refcnt: 1,
+            },
+            payload: raw::into_raw(zbuf),
+            home: deferred,
+        });
+        sys::mbuf::set_buf_addr(m, data.as_ptr());
+        sys::mbuf::set_buf_iova(m, io);
+        sys::mbuf::set_buf_len(m, len as u16);
+        sys::mbuf::set_data_off(m, 0);
+        sys::mbuf::set_data_len(m, len as u16);
+        sys::mbuf::set_pkt_len(m, len);
+        sys::mbuf::set_shinfo(m, &raw mut (*private).shinfo);
+        sys::mbuf::set_ol_flags(m, sys::LUNA_MBUF_F_EXTERNAL);
+    }
+}
+
+/// Copies header and payload into one obj, which is `header`'s own where there is room, else a fresh one of `pool`.
+///
+/// `header` is an obj of an mbuf pool of this queue. Fragments that hold headers of upper layers are not counted as payload.
+pub(super) fn linearise(
+    pool: &MbufPool,
+    mut header: ZbufMut,
+    payload: &mut TxFrags,
+    meta: TxMeta,
+    counter: &mut CopyCounter,
+) -> Result<NonNull<sys::rte_mbuf>, NoObjs> {
+    let bytes: u32 = payload.iter().map(Frag::len).sum();
+    if header.tailroom() < bytes {
+        let Some(mut frame) = pool.pool().alloc_with_headroom(mbuf::HEADROOM) else { return Err(NoObjs(header)) };
+        match frame.append(header.len()) {
+            Some(to) if to.len() == header.len() as usize => to.copy_from_slice(&header),
+            _ => return Err(NoObjs(header)),
+        }
+        if frame.tailroom() < bytes {
+            return Err(NoObjs(header));
+        }
+        header = frame;
+    }
+    for frag in payload.drain(..) {
+        let Some(to) = header.append(frag.len()) else { break };
+        // A revoked foreign fragment leaves the obj's old bytes: its sender gave up the data, and the checksum fails.
+        let copied = frag.copy_to(to).unwrap_or(0);
+        if !frag.is_header() {
+            counter.bytes += copied as u64;
+            counter.copies += 1;
+        }
+    }
+    Ok(own(header, meta))
+}

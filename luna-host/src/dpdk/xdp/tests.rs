@@ -1,0 +1,28 @@
+use super::*;
+
+fn range(first: u16, last: u16) -> PortRange {
+    PortRange { first, last }
+}
+
+#[test]
+fn ports_are_written_behind_the_magic_and_nothing_else_changes() {
+    let image = patched(OBJECT, &[range(80, 80), range(61440, 65535)]).unwrap();
+    assert_eq!(image.len(), OBJECT.len());
+    let at = image.windows(16).position(|bytes| bytes == MAGIC).unwrap() + 16;
+    let words: Vec<u16> = image[at + 4..at + 12].chunks(2).map(|b| u16::from_ne_bytes([b[0], b[1]])).collect();
+    assert_eq!(u32::from_ne_bytes(image[at..at + 4].try_into().unwrap()), 2);
+    assert_eq!(words, [80, 80, 61440, 65535]);
+    let differing = image.iter().zip(OBJECT).enumerate().filter(|(_, (a, b))| a != b).map(|(i, _)| i);
+    for i in differing {
+        assert!((at..at + 12).contains(&i), "byte {i} changed");
+    }
+}
+
+#[test]
+fn impossible_ranges_are_refused() {
+    assert!(patched(OBJECT, &[]).is_err());
+    assert!(patched(OBJECT, &[range(5, 4)]).is_err());
+    assert!(patched(OBJECT, &[range(0, 4)]).is_err());
+    assert!(patched(OBJECT, &[range(1, 1); 17]).is_err());
+    assert!(patched(b"no table in here", &[range(1, 1)]).is_err());
+}

@@ -1,0 +1,431 @@
+//! What a child process does: drive a conversation over a port, echo one, or provoke an error.
+
+use core::time::Duration;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use luna_core::nic::{NicQueue, RxBurst, RxFrame, TxFrags};
+use luna_core::wire::ChecksumVerdict;
+use luna_core::zbuf::{Frag, Zbuf, ZoneLayout};
+use luna_host::dpdk::{
+    AfXdp, DpdkQueue, Eal, EalConfig, EalError, EalPool, Memif, MemifRole, Memory, PortConfig, PortRange, QueueSeed,
+    Vdev, Vhost, VirtioUser,
+};
+
+use crate::frames::{self, HEADER, HELLO, STOP};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const WINDOW: u32 = 64;
+
+fn env(name: &str) -> String {
+    std::env::var(name).unwrap_or_default()
+}
+
+pub(crate) fn run(role: &str) -> ExitCode {
+    match role {
+        "drive" => with_port(drive),
+        "echo" => with_port(echo),
+        "ring" => with_port(ring),
+        "second" => second_start(),
+        "refused" => refused(),
+        other => panic!("no role {other}"),
+    }
+    ExitCode::SUCCESS
+}
+
+fn vdev(queues: u16) -> Vdev {
+    let path = env("LUNA_PATH");
+    let kind = env("LUNA_PORT");
+    let virtio = |packed, in_order, mergeable| {
+        Vdev::VirtioUser(VirtioUser { packed, in_order, mergeable, queues, ..VirtioUser::new(&path) })
+    };
+    match kind.as_str() {
+        "memif-server" => Vdev::Memif(Memif::new(MemifRole::Server, &path)),
+        "memif-client" => Vdev::Memif(Memif::new(MemifRole::Client, &path)),
+        "memif-copy" => Vdev::Memif(Memif { zero_copy: false, ..Memif::new(MemifRole::Client, &path) }),
+        "vhost" => Vdev::Vhost(Vhost { queues, ..Vhost::new(&path) }),
+        "virtio-packed-inorder" => virtio(true, true, false),
+        "virtio-packed" => virtio(true, false, false),
+        "virtio-split-inorder" => virtio(false, true, false),
+        "virtio-split" => virtio(false, false, true),
+        "af-xdp" => {
+            let range = PortRange { first: frames::PORT, last: u16::MAX };
+            Vdev::AfXdp(AfXdp::new(&env("LUNA_IFACE"), vec![range]))
+        }
+        "ring" => Vdev::Ring,
+        other => panic!("no port {other}"),
+    }
+}
+
+/// One queue and the memory that is sent over it, on the thread that owns both.
+struct Bench {
+    queue: DpdkQueue,
+    payload: EalPool,
+    copies_out: bool,
+    /// Payload bytes per frame are below this.
+    longest: u32,
+}
+
+/// What can travel to the thread of a [`Bench`].
+struct BenchSeed {
+    seed: QueueSeed,
+    memory: Memory,
+    mtu: u16,
+}
+
+impl BenchSeed {
+    fn activate(self) -> Bench {
+        let queue = self.seed.activate();
+        let payload = self.memory.into_pool(ZoneLayout::plain(4608)).unwrap_or_else(|error| panic!("{error}"));
+        let copies_out = queue.caps().max_tx_segments == 1;
+        Bench { queue, payload, copies_out, longest: u32::from(self.mtu) - 100 }
+    }
+}
+
+/// Runs `work` once per queue, each on a thread of its own (the first on this one); then everything has to be home.
+fn with_port(work: fn(&mut Bench)) {
+    let number = |name, default| env(name).parse().unwrap_or(default);
+    let (mtu, queues) = (number("LUNA_MTU", 1500), number("LUNA_QUEUES", 1));
+    let config = EalConfig { memory_mb: 128 + 96 * u32::from(queues), ..EalConfig::default() };
+    let eal = Eal::start(&config).unwrap_or_else(|error| panic!("{error}"));
+    let name = eal.attach(&vdev(queues)).unwrap_or_else(|error| panic!("{error}"));
+    let config = PortConfig { mtu, queues, rx_objs: 4096, ..PortConfig::default() };
+    let (port, seeds) = eal.open(&name, &config).unwrap_or_else(|error| panic!("{error}"));
+    let mut seeds: Vec<BenchSeed> = seeds
+        .into_iter()
+        .map(|seed| BenchSeed { seed, memory: eal.memory(2).unwrap_or_else(|error| panic!("{error}")), mtu })
+        .collect();
+    assert!(port.wait_link(PATIENCE), "the peer did not come");
+    let first = seeds.remove(0);
+    let one = |seed: BenchSeed, driver: &str| {
+        let mut bench = seed.activate();
+        work(&mut bench);
+        let Bench { queue, payload, .. } = bench;
+        println!("{:?}", queue.stats());
+        assert!(queue.stats().rx_copied.bytes == 0 || driver == "net_ring", "received payload was copied");
+        drop(queue);
+        assert_eq!(payload.outstanding(), 0, "payload objs did not come home");
+    };
+    let driver = port.driver().to_owned();
+    std::thread::scope(|scope| {
+        for seed in seeds {
+            scope.spawn(|| one(seed, &driver));
+        }
+        one(first, &driver);
+    });
+    println!("{:?}", port.stats());
+    let closed = port.close().expect("the queues are gone");
+    println!("{closed:?}");
+    assert_eq!(closed.missing, 0, "objs of the port did not come home");
+    drop(eal);
+    let runtime = format!("/var/run/dpdk/luna-{}", std::process::id());
+    assert!(!std::path::Path::new(&runtime).exists(), "{runtime} was left behind");
+}
+
+impl Bench {
+    fn mac(&self) -> [u8; 6] {
+        self.queue.caps().mac.0
+    }
+
+    fn offload(&self) -> bool {
+        self.queue.caps().tx_checksum
+    }
+
+    /// Sends frame `seq` with these fragments; false when the queue is full.
+    fn send(&mut self, seq: u32, frags: &[Zbuf], to: [u8; 6]) -> bool {
+        let bytes: usize = frags.iter().map(|frag| frag.len() as usize).sum();
+        let Some(mut header) = self.queue.header_pool().alloc_with_headroom(128) else { return false };
+        let (from, offload) = (self.mac(), self.offload());
+        frames::write_header(header.append(HEADER as u32).unwrap(), seq, bytes, (from, to), offload);
+        let mut payload = TxFrags::new();
+        for frag in frags {
+            payload.push(Frag::from(frag.clone())).unwrap();
+        }
+        let before = self.queue.pending_segments().count();
+        let sent = self.queue.tx(header, &mut payload, frames::meta(offload)).is_ok();
+        assert_eq!(payload.is_empty(), sent || frags.is_empty(), "a refused frame keeps its payload");
+        if sent && !self.copies_out {
+            // Zero-copy: the device is given the application's own bytes.
+            let segments: Vec<_> = self.queue.pending_segments().collect();
+            let ours = &segments[segments.len() - frags.len()..];
+            for (segment, frag) in ours.iter().zip(frags) {
+                assert_eq!(*segment, (frag.as_ptr(), frag.len()), "payload was moved");
+            }
+            assert!(segments.len() > frags.len() && segments.len() + 64 > before);
+        }
+        sent
+    }
+}
+
+fn verdict_is_sound(bench: &Bench, verdict: ChecksumVerdict) {
+    assert_ne!(verdict, ChecksumVerdict::Bad);
+    if bench.offload() {
+        assert_eq!(verdict, ChecksumVerdict::Good, "an unfinished checksum must be vouched for");
+    }
+}
+
+impl Bench {
+    /// Waits for the echoing side's first word: while a virtio peer is still being configured, its ring is reset, and what
+    /// lies in it is lost.
+    fn wait_hello(&mut self) {
+        let mut burst = RxBurst::new();
+        let start = Instant::now();
+        loop {
+            self.queue.rx_burst(&mut burst);
+            let greeted = (0..burst.len()).filter_map(|i| burst.peek(i)).any(is_hello);
+            burst.clear();
+            if greeted {
+                return;
+            }
+            assert!(start.elapsed() < PATIENCE, "nobody said hello");
+            std::thread::yield_now();
+        }
+    }
+}
+
+fn is_hello(frame: &RxFrame) -> bool {
+    frames::parse(&frame.data).is_some_and(|(seq, _)| seq == HELLO)
+}
+
+/// Sends numbered frames in two fragments each, wants every one back in order, then lets the queue go idle.
+fn drive(bench: &mut Bench) {
+    let count: u32 = env("LUNA_COUNT").parse().unwrap_or(20_000);
+    let to = [0x02, 0, 0, 0, 0, 0xee];
+    let (mut next, mut back) = (0, 0);
+    let mut burst = RxBurst::new();
+    bench.wait_hello();
+    let start = Instant::now();
+    let mut progress = Instant::now();
+    while back < count {
+        while next < count && next - back < WINDOW {
+            let len = 2 + next % bench.longest;
+            let (a, b) = (len / 2, len - len / 2);
+            let (Some(mut first), Some(mut second)) = (bench.payload.alloc(), bench.payload.alloc()) else { break };
+            frames::fill(first.append(a).unwrap(), next, 0);
+            frames::fill(second.append(b).unwrap(), next, a as usize);
+            if !bench.send(next, &[first.freeze(), second.freeze()], to) {
+                break;
+            }
+            next += 1;
+        }
+        bench.queue.flush();
+        bench.queue.rx_burst(&mut burst);
+        for i in 0..burst.len() {
+            let Some(frame) = burst.take(i) else { continue };
+            assert!(bench.queue.rx_pool().contains(frame.data.as_ptr()), "not in an obj that was posted");
+            let Some((seq, payload)) = frames::parse(&frame.data) else { continue };
+            if seq == HELLO {
+                continue;
+            }
+            assert_eq!(seq, back, "frames come back in order");
+            assert_eq!(payload.len() as u32, 2 + seq % bench.longest);
+            frames::check(seq, payload);
+            verdict_is_sound(bench, frame.meta.checksum.l4);
+            back += 1;
+            progress = Instant::now();
+        }
+        if burst.is_empty() {
+            std::thread::yield_now();
+        }
+        burst.clear();
+        bench.queue.reap();
+        assert!(progress.elapsed() < PATIENCE, "{back} of {count} came back, {next} sent: {:?}", bench.queue.stats());
+    }
+    let rate = f64::from(count) / start.elapsed().as_secs_f64();
+    println!("{count} frames there and back, {rate:.0} per second");
+    idle_completion(bench, to);
+    for _ in 0..3 {
+        bench.send(STOP, &[], to);
+        bench.queue.flush();
+        std::thread::sleep(Duration::from_millis(20));
+        bench.queue.reap();
+    }
+    let stats = bench.queue.stats();
+    let sent: u64 = (0..count).map(|seq| u64::from(2 + seq % bench.longest)).sum();
+    if bench.copies_out {
+        assert!(stats.tx_copied.bytes >= sent, "linearised payload is counted: {stats:?}");
+    } else {
+        assert_eq!(stats.tx_copied.bytes, 0, "{stats:?}");
+    }
+    assert_eq!(stats.tx_dropped, 0);
+}
+
+/// One frame, then silence: its payload is ours again within a millisecond of `reap` calls.
+fn idle_completion(bench: &mut Bench, to: [u8; 6]) {
+    let mut times = Vec::new();
+    for round in 0..20 {
+        // Only what is out now counts.
+        let start = Instant::now();
+        while bench.queue.in_flight() > 0 {
+            bench.queue.reap();
+            assert!(start.elapsed() < PATIENCE, "{} frames never completed", bench.queue.in_flight());
+        }
+        let mut buf = bench.payload.alloc().unwrap();
+        frames::fill(buf.append(1000).unwrap(), 1_000_000 + round, 0);
+        let payload = buf.freeze();
+        assert!(bench.send(1_000_000 + round, core::slice::from_ref(&payload), to));
+        bench.queue.flush();
+        let start = Instant::now();
+        while !payload.is_unique() || bench.queue.in_flight() > 0 {
+            bench.queue.reap();
+            std::thread::yield_now();
+            assert!(start.elapsed() < PATIENCE, "an idle queue kept its last frame");
+        }
+        times.push(start.elapsed());
+        // The echo is not wanted.
+        let mut burst = RxBurst::new();
+        let until = Instant::now() + Duration::from_millis(5);
+        while Instant::now() < until {
+            bench.queue.rx_burst(&mut burst);
+            burst.clear();
+        }
+    }
+    times.sort();
+    println!("idle completion: min {:?}, median {:?}, max {:?}", times[0], times[10], times[19]);
+    // The fastest, as the peer must be running too, and CPUs are shared here. A port that completes only with later
+    // transmits never gets this far.
+    assert!(times[0] < Duration::from_millis(1), "an idle queue's last frame takes {:?}", times[0]);
+}
+
+/// Sends everything back from the very objs it was received in.
+fn echo(bench: &mut Bench) {
+    let mut burst = RxBurst::new();
+    let mut waiting: std::collections::VecDeque<(u32, Zbuf, [u8; 6])> = std::collections::VecDeque::new();
+    let start = Instant::now();
+    let (mut stop, mut heard) = (false, false);
+    let mut said = Instant::now();
+    while !stop {
+        if !heard && said.elapsed() > Duration::from_millis(20) {
+            said = Instant::now();
+            bench.send(HELLO, &[], [0x02, 0, 0, 0, 0, 0xee]);
+        }
+        assert!(start.elapsed() < PATIENCE * 3, "nobody said stop: {:?}", bench.queue.stats());
+        bench.queue.rx_burst(&mut burst);
+        for i in 0..burst.len() {
+            let Some(frame) = burst.take(i) else { continue };
+            assert!(bench.queue.rx_pool().contains(frame.data.as_ptr()), "not in an obj that was posted");
+            let Some((seq, payload)) = frames::parse(&frame.data) else { continue };
+            if seq == STOP {
+                stop = true;
+                continue;
+            }
+            heard = true;
+            frames::check(seq, payload);
+            verdict_is_sound(bench, frame.meta.checksum.l4);
+            let len = payload.len() as u32;
+            let from: [u8; 6] = frame.data[6..12].try_into().unwrap();
+            waiting.push_back((seq, frame.data.slice(HEADER as u32..HEADER as u32 + len), from));
+        }
+        if burst.is_empty() {
+            std::thread::yield_now();
+        }
+        burst.clear();
+        while let Some((seq, payload, to)) = waiting.pop_front() {
+            if !bench.send(seq, core::slice::from_ref(&payload), to) {
+                waiting.push_front((seq, payload, to));
+                break;
+            }
+        }
+        bench.queue.flush();
+        bench.queue.reap();
+    }
+    drop(waiting);
+}
+
+/// One port that receives what it sends; the pointers stay in the process, so reception copies, and says so.
+fn ring(bench: &mut Bench) {
+    let to = bench.mac();
+    let mut burst = RxBurst::new();
+    for seq in 0..2000 {
+        let mut buf = bench.payload.alloc().unwrap();
+        frames::fill(buf.append(700).unwrap(), seq, 0);
+        let buf = buf.freeze();
+        let halves = [buf.slice(..300), buf.slice(300..)];
+        assert!(bench.send(seq, &halves, to));
+        bench.queue.flush();
+        bench.queue.rx_burst(&mut burst);
+        assert_eq!(burst.len(), 1);
+        let frame = burst.take(0).unwrap();
+        assert_eq!(frames::parse(&frame.data).map(|(s, p)| (s, p.len())), Some((seq, 700)));
+        frames::check(seq, frames::parse(&frame.data).unwrap().1);
+        burst.clear();
+        drop(halves);
+        assert!(buf.is_unique(), "the receiver's copy let the sender's payload go");
+    }
+    let stats = bench.queue.stats();
+    assert_eq!((stats.tx_frames, stats.rx_frames), (2000, 2000));
+    assert_eq!(stats.rx_copied.bytes, stats.rx_bytes, "{stats:?}");
+    assert_eq!(bench.queue.reap(), 2000);
+    exhaustion(bench, to);
+}
+
+/// Too long a frame is dropped and counted; a full queue hands the frame back and loses nothing.
+fn exhaustion(bench: &mut Bench, to: [u8; 6]) {
+    let mut buf = bench.payload.alloc().unwrap();
+    buf.append(2000).unwrap();
+    let long = buf.freeze();
+    let dropped = bench.queue.stats().tx_dropped;
+    assert!(bench.send_unchecked(&long, to));
+    assert_eq!(bench.queue.stats().tx_dropped, dropped + 1);
+    assert!(long.is_unique());
+    let small = long.slice(..100);
+    drop(long);
+    let mut accepted = 0;
+    while bench.send_unchecked(&small, to) {
+        accepted += 1;
+        assert!(accepted < 100_000, "a queue without a reader never fills");
+    }
+    println!("{accepted} frames until the queue was full");
+    let mut burst = RxBurst::new();
+    let mut back = 0;
+    let start = Instant::now();
+    while back < accepted {
+        bench.queue.rx_burst(&mut burst);
+        back += burst.len();
+        burst.clear();
+        bench.queue.flush();
+        assert!(start.elapsed() < PATIENCE);
+    }
+    assert!(small.is_unique());
+}
+
+impl Bench {
+    fn send_unchecked(&mut self, payload: &Zbuf, to: [u8; 6]) -> bool {
+        let Some(mut header) = self.queue.header_pool().alloc_with_headroom(128) else { return false };
+        frames::write_header(header.append(HEADER as u32).unwrap(), 0, payload.len() as usize, (self.mac(), to), false);
+        let mut frags = TxFrags::new();
+        frags.push(Frag::from(payload.clone())).unwrap();
+        self.queue.tx(header, &mut frags, frames::meta(false)).is_ok()
+    }
+}
+
+fn second_start() {
+    let eal = Eal::start(&EalConfig { memory_mb: 64, ..EalConfig::default() }).unwrap();
+    let again = Eal::start(&EalConfig::default());
+    assert!(matches!(again, Err(EalError::AlreadyStarted)), "{again:?}");
+    drop(eal);
+    let again = Eal::start(&EalConfig::default());
+    assert!(matches!(again, Err(EalError::AlreadyStarted)), "{again:?}");
+}
+
+/// A port that cannot come up: one sentence, and nothing left behind.
+fn refused() {
+    let eal = Eal::start(&EalConfig { memory_mb: 64, ..EalConfig::default() }).unwrap();
+    let error = eal.attach(&Vdev::Raw { name: "net_nonsense0".into(), args: String::new() }).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("net_nonsense0 did not come up"), "{text}");
+    assert!(!text.contains('\n'), "{text}");
+    let error = eal.open("net_nonsense0", &PortConfig::default()).unwrap_err();
+    assert!(error.to_string().contains("net_nonsense0"), "{error}");
+    let name = eal.attach(&Vdev::Ring).unwrap();
+    let error = eal.open(&name, &PortConfig { queues: 200, ..PortConfig::default() }).unwrap_err();
+    assert!(error.to_string().contains("lower the number of queues"), "{error}");
+    let error = eal.open(&name, &PortConfig { rx_objs: 1 << 20, ..PortConfig::default() }).unwrap_err();
+    assert!(error.to_string().contains("raise memory_mb"), "{error}");
+    // A refused configuration leaves a device that can be configured again.
+    let name = eal.attach(&Vdev::Ring).unwrap();
+    let small = PortConfig { rx_objs: 2048, header_objs: 512, fragments: 512, ..PortConfig::default() };
+    let (port, seeds) = eal.open(&name, &small).unwrap_or_else(|error| panic!("{error}"));
+    drop(seeds);
+    drop(port);
+}
