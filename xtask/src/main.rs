@@ -1,2 +1,66 @@
-//! xtask
-fn main() {}
+//! Luna's build driver: `cargo xtask setup | demo | test | bench`.
+//!
+//! One file per verb; what they share is beside them: child processes that never outlive us (`process`), the
+//! machine's state that we change and give back (`hugepages`, `netns`, `packages`), progress (`progress`).
+//! Absent on purpose: any knowledge of Luna's insides. The driver sees the `luna` command and cargo, as a user does.
+
+mod bench;
+mod cargo;
+mod demo;
+mod hugepages;
+mod interrupt;
+mod netns;
+mod packages;
+mod process;
+mod progress;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Luna's build driver.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Install what is missing, reserve hugepages; `--undo` gives the hugepages back
+    Setup(setup::Args),
+    /// See a file and a 4 KiB RPC workload cross Luna over DPDK ports, beside kernel TCP
+    Demo(demo::Args),
+    /// Run every test there is
+    Test(test::Args),
+    /// Run the benches and print the instruction comparison
+    Bench(bench::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Err(error) = interrupt::install() {
+        eprintln!("error: cannot install signal handlers: {error}");
+        return ExitCode::FAILURE;
+    }
+    let outcome = match cli.verb {
+        Verb::Setup(args) => setup::run(&args),
+        Verb::Demo(args) => demo::run(&args),
+        Verb::Test(args) => test::run(&args),
+        Verb::Bench(args) => bench::run(&args),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) if error.is::<interrupt::Interrupted>() => {
+            eprintln!("interrupted; everything was given back");
+            ExitCode::from(130)
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

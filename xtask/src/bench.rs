@@ -1,0 +1,51 @@
+//! `cargo xtask bench`: criterion benches, and instructions per RPC beside smoltcp's.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+
+use crate::cargo::cargo;
+
+/// What selects every criterion bench; `--bench` keeps unit tests out.
+pub(crate) const CRITERION: &[&str] = &["-p", "luna-tests", "--bench", "*"];
+
+/// Options of `bench`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only criterion benches whose name contains this
+    filter: Option<String>,
+    /// Only the instruction comparison
+    #[arg(long, conflicts_with = "filter")]
+    instructions: bool,
+}
+
+/// The verb.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    if !args.instructions {
+        let filter: Vec<&str> = args.filter.iter().map(String::as_str).collect();
+        run_shown(cargo(&[&["bench"], CRITERION, &["--"], &filter].concat()))?;
+    }
+    if args.filter.is_none() {
+        run_shown(comparison())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The comparison's command.
+pub(crate) fn comparison() -> Command {
+    cargo(&["run", "--release", "-p", "luna-tests", "--bin", "instructions"])
+}
+
+/// Whether the printed comparison keeps the promise: at most a third of smoltcp's instructions.
+pub(crate) fn check_comparison(output: &str) -> Result<()> {
+    _ = output;
+    bail!("not decided")
+}
+
+fn run_shown(mut command: Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("cannot run {:?}", command.get_program()))?;
+    if !status.success() {
+        bail!("{:?} ended with {status}", command.get_program());
+    }
+    Ok(())
+}

@@ -1,0 +1,173 @@
+//! The steps of `cargo xtask test`, in the order in which a failure tells most.
+
+use std::env;
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::licences;
+use super::runner::{Outcome, Runner};
+use crate::bench;
+use crate::cargo::{cargo, cargo_of, host_triple, target_dir};
+use crate::process;
+
+/// One step.
+pub(crate) struct Step {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    /// Whether it needs what `setup` installs and reserves.
+    pub(crate) needs_setup: bool,
+    pub(crate) run: fn(&mut Runner) -> Result<Outcome>,
+}
+
+const fn step(name: &'static str, about: &'static str, run: fn(&mut Runner) -> Result<Outcome>) -> Step {
+    Step { name, about, needs_setup: false, run }
+}
+
+const fn dpdk_step(name: &'static str, about: &'static str, run: fn(&mut Runner) -> Result<Outcome>) -> Step {
+    Step { name, about, needs_setup: true, run }
+}
+
+/// All of them.
+pub(crate) const STEPS: &[Step] = &[
+    step("fmt", "source is formatted", fmt),
+    step("licences", "dependencies' licences and sources are those that deny.toml allows", licences),
+    step("clippy", "no lint warns, without DPDK", clippy),
+    dpdk_step("clippy-dpdk", "no lint warns in what uses DPDK", clippy_dpdk),
+    step("features", "luna-core builds with each of its features", features),
+    dpdk_step("tests", "unit, property and system tests that need no DPDK", tests),
+    step("doc-tests", "examples in the documentation", doc_tests),
+    dpdk_step("tests-dpdk", "tests over DPDK ports: memif, virtio_user, AF_XDP", tests_dpdk),
+    step("doc", "documentation builds without a warning", doc),
+    step("no-alloc", "luna-core links and runs without an allocator", no_alloc),
+    step("asan", "luna-core's tests under AddressSanitizer (nightly)", asan),
+    dpdk_step("valgrind", "luna-core's Zbuf tests under Valgrind", valgrind),
+    step("benches", "every bench compiles and runs once", benches),
+    dpdk_step("smoltcp", "instructions per RPC beside smoltcp's stay within a third", smoltcp),
+];
+
+/// The packages whose code depends on DPDK, and the feature that says so.
+const DPDK: [&str; 8] = ["-p", "dpdk-sys", "-p", "luna-host", "-p", "luna-tests", "--features", "luna-host/dpdk"];
+
+fn fmt(runner: &mut Runner) -> Result<Outcome> {
+    if !component("fmt") {
+        return Ok(Outcome::Skipped("rustfmt is not installed (rustup component add rustfmt)".into()));
+    }
+    runner.run(cargo(&["fmt", "--all", "--check"]))?;
+    Ok(Outcome::Done)
+}
+
+fn licences(runner: &mut Runner) -> Result<Outcome> {
+    licences::check(runner)?;
+    Ok(Outcome::Done)
+}
+
+fn clippy(runner: &mut Runner) -> Result<Outcome> {
+    clippy_with(runner, &[])
+}
+
+fn clippy_dpdk(runner: &mut Runner) -> Result<Outcome> {
+    clippy_with(runner, &DPDK)
+}
+
+fn clippy_with(runner: &mut Runner, selection: &[&str]) -> Result<Outcome> {
+    if !component("clippy") {
+        return Ok(Outcome::Skipped("clippy is not installed (rustup component add clippy)".into()));
+    }
+    let args = [&["clippy", "--all-targets"], selection, &["--", "-D", "warnings"]].concat();
+    runner.run(cargo(&args))?;
+    Ok(Outcome::Done)
+}
+
+fn features(runner: &mut Runner) -> Result<Outcome> {
+    for features in ["", "log", "defmt"] {
+        runner.run(cargo(&["check", "-p", "luna-core", "--lib", "--no-default-features", "--features", features]))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn tests(runner: &mut Runner) -> Result<Outcome> {
+    // Tests that need root are `#[ignore]`d for a plain `cargo test` and included here.
+    runner.run_tests(cargo(&[
+        "test",
+        "--no-fail-fast",
+        "--lib",
+        "--bins",
+        "--tests",
+        "--examples",
+        "--",
+        "--include-ignored",
+    ]))?;
+    Ok(Outcome::Done)
+}
+
+fn doc_tests(runner: &mut Runner) -> Result<Outcome> {
+    runner.run(cargo(&["test", "--no-fail-fast", "--doc"]))?;
+    Ok(Outcome::Done)
+}
+
+fn tests_dpdk(runner: &mut Runner) -> Result<Outcome> {
+    // One at a time: hugepages, namespaces and the two cores are shared.
+    let args = [&["test", "--no-fail-fast"], &DPDK[..], &["--", "--include-ignored", "--test-threads=1"]].concat();
+    runner.run_tests(cargo(&args))?;
+    Ok(Outcome::Done)
+}
+
+fn doc(runner: &mut Runner) -> Result<Outcome> {
+    let mut command = cargo(&["doc", "--no-deps"]);
+    command.env("RUSTDOCFLAGS", "-D warnings");
+    runner.run(command)?;
+    Ok(Outcome::Done)
+}
+
+fn no_alloc(runner: &mut Runner) -> Result<Outcome> {
+    runner.run(cargo(&["run", "-p", "luna-no-alloc", "--profile", "no-alloc"]))?;
+    Ok(Outcome::Done)
+}
+
+fn asan(runner: &mut Runner) -> Result<Outcome> {
+    let probe = Command::new("rustup").args(["run", "nightly", "rustc", "--version"]).output();
+    if !probe.is_ok_and(|output| output.status.success()) {
+        return Ok(Outcome::Skipped("no nightly toolchain (rustup toolchain install nightly)".into()));
+    }
+    // A target directory of its own: these flags would make cargo rebuild everything in the common one.
+    let dir = target_dir().join("asan");
+    let mut command = cargo_of(
+        "nightly",
+        &["test", "-p", "luna-core", "--lib", "--target", &host_triple()?, "--target-dir", &dir.to_string_lossy()],
+    );
+    command.env("RUSTFLAGS", "-Zsanitizer=address").env("ASAN_OPTIONS", "detect_leaks=1").env("PROPTEST_CASES", "64");
+    runner.run_tests(command)?;
+    Ok(Outcome::Done)
+}
+
+fn valgrind(runner: &mut Runner) -> Result<Outcome> {
+    let triple = host_triple()?.replace('-', "_").to_uppercase();
+    let mut command = cargo(&["test", "-p", "luna-core", "--lib", "zbuf"]);
+    command.env(
+        format!("CARGO_TARGET_{triple}_RUNNER"),
+        "valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite",
+    );
+    // Valgrind is some thirty times slower.
+    command.env("PROPTEST_CASES", "16");
+    runner.run_tests(command)?;
+    Ok(Outcome::Done)
+}
+
+fn benches(runner: &mut Runner) -> Result<Outcome> {
+    let args = [&["bench"], bench::CRITERION, &["--", "--test"]].concat();
+    runner.run_tests(cargo(&args))?;
+    Ok(Outcome::Done)
+}
+
+fn smoltcp(runner: &mut Runner) -> Result<Outcome> {
+    runner.run(bench::comparison())?;
+    let table = runner.output().to_owned();
+    bench::check_comparison(&table)?;
+    Ok(Outcome::Done)
+}
+
+fn component(subcommand: &str) -> bool {
+    let program = env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    process::output(&program, &[subcommand, "--version"]).is_ok()
+}
