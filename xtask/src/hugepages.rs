@@ -2,6 +2,7 @@
 //!
 //! The state file under /run says what the number was before and is locked (shared) by every run that counts on the
 //! pages; the last one out restores the number. A run that was killed leaves the file, and the next one restores.
+//! A second file is the mutex around every change, so that two runs may start and end as they like.
 //! Nothing is touched if somebody else has changed the number since.
 
 use std::fs::{self, File, OpenOptions};
@@ -24,6 +25,7 @@ const SPARE: u64 = 512;
 
 const SYSFS: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB";
 const STATE: &str = "/run/luna-xtask.hugepages";
+const MUTEX: &str = "/run/luna-xtask.lock";
 const MOUNT_POINT: &str = "/dev/hugepages";
 
 /// What has to be changed; `None` in both fields when all is well.
@@ -75,39 +77,54 @@ pub(crate) struct Reservation {
 }
 
 impl Reservation {
-    /// Carries `plan` out; the caller has said so before. `keep` makes it last beyond this process.
-    pub(crate) fn make(plan: &Plan, keep: bool) -> Result<Self> {
-        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(STATE);
-        let mut file = match opened {
-            Ok(file) => file,
-            Err(_) if *plan == Plan::default() => return Ok(Self { lock: None }),
-            Err(error) => {
-                return Err(error).context(format!("cannot write {STATE}; hugepages need root"));
-            }
+    /// Changes what is to be changed; the caller has said so before. `keep` makes it last beyond this process.
+    pub(crate) fn make(keep: bool) -> Result<Self> {
+        let mutex = match mutex() {
+            Ok(mutex) => mutex,
+            Err(_) if plan()? == Plan::default() => return Ok(Self { lock: None }),
+            Err(error) => return Err(error.context("hugepages need root")),
         };
-        // Alone for as long as numbers are changed.
-        file.lock().with_context(|| format!("cannot lock {STATE}"))?;
-        let mut state = read_state(&mut file)?;
-        if let Some((before, after)) = plan.pages {
-            set_pages(before, after)?;
-            state.pages = Some((state.pages.map_or(before, |(first, _)| first), after));
-        }
-        state.keep |= keep;
-        // Written before the mount, so that whatever fails below is undone as well.
-        write_state(&mut file, &state)?;
-        if let Some(point) = &plan.mount {
-            mount(point)?;
-            state.mount = Some(point.clone());
-            write_state(&mut file, &state)?;
-        }
+        let mut file = open_state()?;
         file.lock_shared().with_context(|| format!("cannot lock {STATE}"))?;
-        Ok(Self { lock: Some(file) })
+        let reservation = Self { lock: Some(file.try_clone()?) };
+        let changed = change(&mut file, keep);
+        // Before the reservation may drop, which takes the mutex too.
+        drop(mutex);
+        changed.map(|()| reservation)
+    }
+}
+
+/// Looks again (another run may have come or gone since the caller spoke) and changes, noting how it was before.
+fn change(file: &mut File, keep: bool) -> Result<()> {
+    let Plan { pages, mount: point } = plan()?;
+    let mut state = read_state(file)?;
+    if let Some((before, after)) = pages {
+        set_pages(before, after)?;
+        state.pages = Some((original(state.pages, before), after));
+    }
+    state.keep |= keep;
+    // Written before the mount, so that whatever fails below is undone as well.
+    write_state(file, &state)?;
+    if let Some(point) = point {
+        mount(&point)?;
+        state.mount = Some(point);
+        write_state(file, &state)?;
+    }
+    Ok(())
+}
+
+/// What to restore: an earlier run's number, if its change still stands.
+fn original(earlier: Option<(u64, u64)>, before: u64) -> u64 {
+    match earlier {
+        Some((first, last)) if last == before => first,
+        _ => before,
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
         let Some(file) = &mut self.lock else { return };
+        let Ok(_mutex) = mutex() else { return };
         // Refused while another run holds its share: that one restores.
         if file.try_lock().is_err() {
             return;
@@ -121,17 +138,30 @@ impl Drop for Reservation {
 
 /// Gives back what `setup` reserved; says whether there was anything.
 pub(crate) fn undo() -> Result<bool> {
-    let mut file = match OpenOptions::new().read(true).write(true).open(STATE) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(error).context(format!("cannot open {STATE}")),
-    };
+    if !Path::new(STATE).exists() {
+        return Ok(false);
+    }
+    let _mutex = mutex()?;
+    let mut file = open_state()?;
     if file.try_lock().is_err() {
         bail!("another run of xtask is using the hugepages");
     }
     let state = read_state(&mut file)?;
     restore(&mut file, &state)?;
     Ok(state.pages.is_some() || state.mount.is_some())
+}
+
+/// Held while numbers, mounts or the state file change.
+fn mutex() -> Result<File> {
+    let opened = OpenOptions::new().write(true).create(true).truncate(false).open(MUTEX);
+    let file = opened.with_context(|| format!("cannot write {MUTEX}"))?;
+    file.lock().with_context(|| format!("cannot lock {MUTEX}"))?;
+    Ok(file)
+}
+
+fn open_state() -> Result<File> {
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(STATE);
+    opened.with_context(|| format!("cannot write {STATE}"))
 }
 
 fn restore(file: &mut File, state: &State) -> Result<()> {

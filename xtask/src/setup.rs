@@ -78,7 +78,7 @@ fn prepare_for(lasting: Lasting, yes: bool) -> Result<Prepared> {
     if !missing.is_empty() {
         packages::install(&missing)?;
     }
-    Ok(Prepared { _hugepages: Reservation::make(&plan, lasting == Lasting::UntilUndo)? })
+    Ok(Prepared { _hugepages: Reservation::make(lasting == Lasting::UntilUndo)? })
 }
 
 fn describe(missing: &[Requirement], plan: &hugepages::Plan, lasting: Lasting) -> Vec<String> {

@@ -33,3 +33,10 @@ fn state_survives_a_round_trip_and_an_empty_file_is_no_state() {
     file.write_all(b"nonsense").unwrap();
     assert!(read_state(&mut file).is_err());
 }
+
+#[test]
+fn the_first_runs_number_is_restored_unless_somebody_else_changed_it() {
+    assert_eq!(original(None, 7), 7);
+    assert_eq!(original(Some((0, 1024)), 1024), 0);
+    assert_eq!(original(Some((0, 1024)), 600), 600);
+}
