@@ -195,17 +195,21 @@ impl Luna {
     }
 }
 
-/// The JSON object on standard output: the last line that is one.
+/// The last JSON object on standard output, on one line or several; it begins at a line's start.
 fn json_of(stdout: &str) -> Result<Value> {
-    let object =
-        stdout.lines().rev().find_map(|line| serde_json::from_str::<Value>(line).ok().filter(Value::is_object));
-    object.with_context(|| format!("no JSON object in:\n{stdout}"))
+    let starts =
+        stdout.rmatch_indices('{').map(|(at, _)| at).filter(|&at| at == 0 || stdout.as_bytes()[at - 1] == b'\n');
+    let first_value = |at: usize| serde_json::Deserializer::from_str(&stdout[at..]).into_iter::<Value>().next()?.ok();
+    let mut values = starts.filter_map(first_value);
+    values.next().with_context(|| format!("no JSON object in:\n{stdout}"))
 }
 
 fn row(link: Link, depth: u32, client: &Value, server: &Value) -> Result<Row> {
     let number = |path: &str| {
         client.pointer(path).and_then(Value::as_f64).with_context(|| format!("luna knbench --json has no {path}"))
     };
+    let errors = number("/errors")?;
+    anyhow::ensure!(errors == 0.0, "{errors} requests of knbench did not get their right answer");
     Ok(Row {
         link,
         depth,
