@@ -74,11 +74,6 @@ impl Runner {
         }
     }
 
-    /// What the commands printed so far.
-    pub(crate) fn output(&self) -> &str {
-        &self.output
-    }
-
     pub(crate) fn into_parts(self) -> (Progress, Tally, String) {
         (self.progress, self.tally, self.output)
     }

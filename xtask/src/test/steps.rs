@@ -162,8 +162,6 @@ fn benches(runner: &mut Runner) -> Result<Outcome> {
 
 fn smoltcp(runner: &mut Runner) -> Result<Outcome> {
     runner.run(bench::comparison())?;
-    let table = runner.output().to_owned();
-    bench::check_comparison(&table)?;
     Ok(Outcome::Done)
 }
 
