@@ -1,5 +1,6 @@
 //! What the stack's tests share: a tampering queue, an application that records, a pair with a clock.
 
+use core::mem::ManuallyDrop;
 use core::net::{IpAddr, SocketAddr};
 use std::collections::VecDeque;
 
@@ -215,13 +216,14 @@ pub(super) struct Caught {
 }
 
 pub(super) struct End {
-    pub(super) stack: Stack<'static, Queue>,
+    pub(super) stack: ManuallyDrop<Stack<'static, Queue>>,
     pub(super) app: Recorder,
     pub(super) pools: Caught,
     pub(super) path: PathId,
 }
 
 pub(super) struct Pair {
+    link: *mut MemLink,
     pub(super) now: Instant,
     pub(super) a: End,
     pub(super) b: End,
@@ -286,8 +288,9 @@ pub(super) const PORT: u16 = 7000;
 
 impl Pair {
     pub(super) fn new(o: &Options) -> Self {
-        let link: &'static mut MemLink = Box::leak(Box::new(MemLink::new()));
-        let (a, b) = link.split();
+        let link = Box::into_raw(Box::new(MemLink::new()));
+        // SAFETY: freed when the pair is dropped, behind both queues.
+        let (a, b) = unsafe { &mut *link }.split();
         let now = Instant::from_nanos(1_000_000_000);
         let rx_size = (u32::from(o.mtu) + 64).next_multiple_of(64) + 64;
         let end = |n: u8, end, tcp| {
@@ -307,9 +310,9 @@ impl Pair {
                 let mac = MacAddr([2, 0, 0, 0, 0, other]);
                 assert!(stack.cx(now).neighbor(path, addr(o, other.into()), Some(mac)));
             }
-            End { stack, app: Recorder::default(), pools, path }
+            End { stack: ManuallyDrop::new(stack), app: Recorder::default(), pools, path }
         };
-        Self { now, a: end(1, a, o.tcp_a), b: end(2, b, o.tcp_b) }
+        Self { link, now, a: end(1, a, o.tcp_a), b: end(2, b, o.tcp_b) }
     }
 
     /// Turns both until neither has anything to do at this moment.
@@ -390,6 +393,25 @@ impl Pair {
             assert_eq!(end.stack.segments.available(), end.stack.segments.capacity(), "segment records");
             assert_eq!(end.stack.out_of_order.available(), end.stack.out_of_order.capacity(), "out-of-order");
             assert_eq!(end.stack.connections(), 0, "connections");
+        }
+    }
+}
+
+impl Drop for Pair {
+    /// Everything that holds objs goes, then the memory is for the next pair.
+    fn drop(&mut self) {
+        for end in [&mut self.a, &mut self.b] {
+            // SAFETY: nobody touches the stack behind this.
+            unsafe { ManuallyDrop::drop(&mut end.stack) };
+            end.app = Recorder::default();
+        }
+        // SAFETY: made by `Box::into_raw`; both queues, its only users, are gone.
+        drop(unsafe { Box::from_raw(self.link) });
+        for pools in [&self.a.pools, &self.b.pools] {
+            for pool in [pools.rx, pools.header, pools.data] {
+                // SAFETY: leaked by `leaked_pool`, not used behind this; a pool with objs outstanding is left as it is.
+                testing::recycle(unsafe { core::ptr::from_ref(pool).read() });
+            }
         }
     }
 }
