@@ -354,10 +354,7 @@ impl Connection {
                 self.enter_time_wait(env.ack.now, env.ack.config.time_wait);
                 Some(Outcome::closed(CloseReason::Finished))
             }
-            State::LastAck => {
-                self.state = State::Closed;
-                Some(Outcome::closed(CloseReason::Finished))
-            }
+            State::LastAck => Some(Outcome::closed(CloseReason::Finished)),
             _ => None,
         }
     }
