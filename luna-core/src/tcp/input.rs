@@ -152,8 +152,12 @@ impl Connection {
             env.ack.counters.duplicates += 1;
             return Outcome::NOTHING;
         }
-        if !self.check_timestamps(env, packet, &options) || !self.check_sequence(env, packet) {
+        if !self.check_timestamps(env, packet, &options) {
             return Outcome::NOTHING;
+        }
+        if !self.check_sequence(env, packet) {
+            // Old data may have acknowledged our FIN: both sides closing at once.
+            return self.after_fin_acked(env).unwrap_or(Outcome::NOTHING);
         }
         let tcp = &packet.tcp;
         if tcp.flags.rst() {
