@@ -187,6 +187,7 @@ impl Connection {
         if !self.take_ack(env, packet, &options) {
             return outcome;
         }
+        self.take_timestamp(env, packet, &options);
         if let Some(over) = self.after_fin_acked(env) {
             return Outcome { events: Events(over.events.0 | outcome.events.0), ..over };
         }
@@ -208,12 +209,19 @@ impl Connection {
             self.flags.set_ack_now(true);
             return false;
         }
-        // R3: only from segments that begin at or before what was acknowledged last.
-        if packet.tcp.seq.before_eq(self.rcv_nxt) {
+        true
+    }
+
+    /// RFC 7323 §4.3: from acceptable segments only, and only those that begin at or before what was acknowledged last.
+    /// Anything else would let a stray segment make every later one look old.
+    fn take_timestamp(&mut self, env: &Env<'_, '_>, packet: &TcpPacket, options: &TcpOptions) {
+        if let Some((tsval, _)) = options.timestamps
+            && self.flags.timestamps()
+            && packet.tcp.seq.before_eq(self.rcv_nxt)
+        {
             self.ts_recent = tsval;
             self.ts_recent_ms = env.now_ms;
         }
-        true
     }
 
     /// RFC 9293 §3.10.7.4, first step: some of it must be inside the window.
