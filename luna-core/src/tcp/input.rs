@@ -232,7 +232,8 @@ impl Connection {
         let acceptable = match (len, window) {
             (0, 0) => seq == self.rcv_nxt,
             (0, w) => seq.in_window(self.rcv_nxt, w),
-            (_, 0) => false,
+            // The acknowledgment counts, and FIN needs no memory; payload is cut off behind (RFC 9293 §3.10.7.4).
+            (_, 0) => seq == self.rcv_nxt,
             (n, w) => seq.in_window(self.rcv_nxt, w) || (seq + (n - 1)).in_window(self.rcv_nxt, w),
         };
         // A bare acknowledgment at the window's edge, or one sent before a gap was filled, still counts as one.
@@ -398,6 +399,8 @@ impl Connection {
         }
         let room = self.rcv_adv.distance_from(seq);
         if data.len() > room {
+            env.ack.counters.outside_window += 1;
+            self.flags.set_ack_now(true);
             data.truncate(room);
             fin = false;
         }
@@ -471,6 +474,8 @@ impl Connection {
             return;
         }
         self.rcv_nxt += 1;
+        // FIN may stand right behind the window.
+        self.rcv_adv = self.rcv_adv.later(self.rcv_nxt);
         self.flags.set_fin_received(true);
         self.flags.set_ack_now(true);
         outcome.events.set_fin(true);
