@@ -24,12 +24,16 @@ pub(super) enum Fate {
     Full,
 }
 
+pub(super) type FateFn = Box<dyn FnMut(&TcpPacket, u64) -> Fate>;
+
 /// A queue that asks a function about every frame that it sends, and keeps what the driver was given.
 pub(super) struct Tamper<Q> {
     inner: Q,
-    pub(super) fate: Box<dyn FnMut(&TcpPacket, u64) -> Fate>,
+    pub(super) fate: FateFn,
     held: VecDeque<(ZbufMut, Vec<Frag>, TxMeta)>,
     count: u64,
+    /// Frames to receive before what the wire brings.
+    pub(super) inject: VecDeque<Zbuf>,
     /// Addresses of payload fragments handed to the driver.
     pub(super) payload_seen: Vec<(usize, u32)>,
     /// Keep what is sent, as a device that has not completed yet.
@@ -46,6 +50,7 @@ impl<Q: NicQueue> Tamper<Q> {
             fate: Box::new(|_, _| Fate::Pass),
             held: VecDeque::new(),
             count: 0,
+            inject: VecDeque::new(),
             payload_seen: Vec::new(),
             hold_tx: None,
             max_segments: None,
@@ -80,7 +85,15 @@ impl<Q: NicQueue> NicQueue for Tamper<Q> {
         self.inner.header_pool()
     }
     fn rx_burst(&mut self, burst: &mut RxBurst) {
-        self.inner.rx_burst(burst);
+        while burst.room() > 0
+            && let Some(data) = self.inject.pop_front()
+        {
+            let meta = crate::nic::RxMeta { checksum: RxChecksum::UNKNOWN, rss_hash: 0 };
+            burst.push(crate::nic::RxFrame { data, meta }).unwrap();
+        }
+        if burst.room() > 0 {
+            self.inner.rx_burst(burst);
+        }
     }
     fn tx(&mut self, header: ZbufMut, payload: &mut TxFrags, meta: TxMeta) -> Result<(), ZbufMut> {
         let mut flat = header.to_vec();
@@ -142,11 +155,23 @@ pub(super) struct Recorder {
     pub(super) close_on_fin: bool,
     pub(super) abort_on_data: bool,
     pub(super) close_on_data: bool,
+    pub(super) close_on_released: bool,
+    pub(super) abort_on_open: bool,
+    pub(super) close_on_open: bool,
     /// Not yet echoed, for want of room.
     pub(super) backlog: VecDeque<Zbuf>,
 }
 
 impl Recorder {
+    fn opened(&mut self, cx: &mut Cx<'_, '_, Queue>, conn: ConnId) {
+        if self.abort_on_open {
+            cx.abort(conn).unwrap();
+        }
+        if self.close_on_open {
+            cx.close(conn).unwrap();
+        }
+    }
+
     fn echo_backlog(&mut self, cx: &mut Cx<'_, '_, Queue>, conn: ConnId) {
         while let Some(data) = self.backlog.pop_front() {
             let mut iov = heapless::Vec::<Frag, 1>::new();
@@ -160,11 +185,13 @@ impl Recorder {
 }
 
 impl App<Queue> for Recorder {
-    fn on_accepted(&mut self, _: &mut Cx<'_, '_, Queue>, conn: ConnId, user: u64, remote: SocketAddr) {
+    fn on_accepted(&mut self, cx: &mut Cx<'_, '_, Queue>, conn: ConnId, user: u64, remote: SocketAddr) {
         self.accepted.push((conn, user, remote));
+        self.opened(cx, conn);
     }
-    fn on_connected(&mut self, _: &mut Cx<'_, '_, Queue>, conn: ConnId) {
+    fn on_connected(&mut self, cx: &mut Cx<'_, '_, Queue>, conn: ConnId) {
         self.connected.push(conn);
+        self.opened(cx, conn);
     }
     fn on_data(&mut self, cx: &mut Cx<'_, '_, Queue>, conn: ConnId, data: Zbuf) -> Retained {
         self.received.extend_from_slice(&data);
@@ -193,8 +220,11 @@ impl App<Queue> for Recorder {
             cx.close(conn).unwrap();
         }
     }
-    fn on_released(&mut self, _: &mut Cx<'_, '_, Queue>, _: ConnId, token: u64, outcome: Released) {
+    fn on_released(&mut self, cx: &mut Cx<'_, '_, Queue>, conn: ConnId, token: u64, outcome: Released) {
         self.released.push((token, outcome));
+        if self.close_on_released {
+            cx.close(conn).unwrap();
+        }
     }
     fn on_writable(&mut self, cx: &mut Cx<'_, '_, Queue>, conn: ConnId) {
         self.writable += 1;
