@@ -61,7 +61,14 @@ impl<Q: NicQueue> Stack<'_, Q> {
 
     #[inline(always)]
     fn data<A: App<Q>>(&mut self, slot: u32, id: ConnId, data: Zbuf, app: &mut A) {
-        if self.conns.at(slot).flags.aborting() {
+        let c = self.conns.at_mut(slot);
+        if c.flags.aborting() {
+            return;
+        }
+        if c.flags.closed() {
+            // Closed by a callback just now: what comes nobody takes.
+            self.counters.data_after_close += 1;
+            c.flags.set_aborting(true);
             return;
         }
         let Retained(n) = app.on_data(&mut Cx { stack: self }, id, data);
@@ -76,12 +83,6 @@ impl<Q: NicQueue> Stack<'_, Q> {
         loop {
             let c = self.conns.at_mut(slot);
             if c.flags.aborting() || c.out_of_order.is_empty() {
-                return;
-            }
-            if c.flags.closed() {
-                // Closed by the last callback: what comes now nobody takes.
-                self.counters.data_after_close += 1;
-                c.flags.set_aborting(true);
                 return;
             }
             let Some(data) = c.pop_reassembled(&mut self.out_of_order) else { return };

@@ -31,6 +31,10 @@ impl<Q: NicQueue> Stack<'_, Q> {
                 None => return self.no_connection(path, &packet, &frame.data, &key),
             }
         };
+        if self.conns.at(slot).state == State::TimeWait && self.conns.at(slot).gives_way_to(&packet, &frame.data) {
+            self.free(slot);
+            return self.no_connection(path, &packet, &frame.data, &key);
+        }
         self.last = slot;
         let our_mss = self.our_mss(slot, &packet);
         let (conn, mut env) = self.split(slot);

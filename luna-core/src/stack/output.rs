@@ -312,7 +312,10 @@ impl<Q: NicQueue> Stack<'_, Q> {
         c.segments.push(&mut self.segments, i);
         c.send.next = at;
         c.snd_nxt = piece.seq + (sent + u32::from(fin));
-        c.flags.set_data_sent(true);
+        // FIN alone asks the peer for nothing.
+        if sent > 0 {
+            c.flags.set_data_sent(true);
+        }
         if c.rto_at == Instant::FAR {
             c.arm_rto(now, config);
             c.cold.give_up_at = now + config.user_timeout;

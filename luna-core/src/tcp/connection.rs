@@ -56,7 +56,7 @@ bitfield::bitfield! {
     pub(crate) detached, set_detached: 16;
     /// The peer's FIN was taken in.
     pub(crate) fin_received, set_fin_received: 17;
-    /// Anything was sent beyond the handshake: the peer may have acted on it.
+    /// Data was sent: the peer may have acted on it.
     pub(crate) data_sent, set_data_sent: 18;
     /// The timer sends one probe at its next occasion.
     pub(crate) probe_now, set_probe_now: 19;

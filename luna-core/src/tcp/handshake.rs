@@ -138,6 +138,20 @@ impl Connection {
         Outcome::NOTHING
     }
 
+    /// Whether TIME-WAIT may end for this: a SYN that is certainly no old duplicate (RFC 6191 §2).
+    #[cold]
+    pub(crate) fn gives_way_to(&self, packet: &TcpPacket, frame: &[u8]) -> bool {
+        let tcp = &packet.tcp;
+        if !tcp.flags.contains(TcpFlags::SYN) || tcp.flags.intersects(TcpFlags::ACK | TcpFlags::RST | TcpFlags::FIN) {
+            return false;
+        }
+        let tsval = TcpOptions::parse(packet.options(frame)).ok().and_then(|o| o.timestamps).map(|t| t.0);
+        match tsval.filter(|_| self.flags.timestamps()) {
+            Some(tsval) if tsval != self.ts_recent => (tsval.wrapping_sub(self.ts_recent) as i32) > 0,
+            _ => tcp.seq.after(self.rcv_nxt),
+        }
+    }
+
     /// Whether a segment in SYN-RECEIVED is the peer's SYN once more: our SYN-ACK was lost.
     pub(crate) fn is_syn_again(&self, packet: &TcpPacket) -> bool {
         self.state == State::SynReceived

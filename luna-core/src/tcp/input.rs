@@ -152,8 +152,12 @@ impl Connection {
             env.ack.counters.duplicates += 1;
             return Outcome::NOTHING;
         }
-        if !self.check_timestamps(env, packet, &options) || !self.check_sequence(env, packet) {
+        if !self.check_timestamps(env, packet, &options) {
             return Outcome::NOTHING;
+        }
+        if !self.check_sequence(env, packet) {
+            // Old data may have acknowledged our FIN: both sides closing at once.
+            return self.after_fin_acked(env).unwrap_or(Outcome::NOTHING);
         }
         let tcp = &packet.tcp;
         if tcp.flags.rst() {
@@ -183,6 +187,7 @@ impl Connection {
         if !self.take_ack(env, packet, &options) {
             return outcome;
         }
+        self.take_timestamp(env, packet, &options);
         if let Some(over) = self.after_fin_acked(env) {
             return Outcome { events: Events(over.events.0 | outcome.events.0), ..over };
         }
@@ -204,12 +209,19 @@ impl Connection {
             self.flags.set_ack_now(true);
             return false;
         }
-        // R3: only from segments that begin at or before what was acknowledged last.
-        if packet.tcp.seq.before_eq(self.rcv_nxt) {
+        true
+    }
+
+    /// RFC 7323 §4.3: from acceptable segments only, and only those that begin at or before what was acknowledged last.
+    /// Anything else would let a stray segment make every later one look old.
+    fn take_timestamp(&mut self, env: &Env<'_, '_>, packet: &TcpPacket, options: &TcpOptions) {
+        if let Some((tsval, _)) = options.timestamps
+            && self.flags.timestamps()
+            && packet.tcp.seq.before_eq(self.rcv_nxt)
+        {
             self.ts_recent = tsval;
             self.ts_recent_ms = env.now_ms;
         }
-        true
     }
 
     /// RFC 9293 §3.10.7.4, first step: some of it must be inside the window.
@@ -220,7 +232,8 @@ impl Connection {
         let acceptable = match (len, window) {
             (0, 0) => seq == self.rcv_nxt,
             (0, w) => seq.in_window(self.rcv_nxt, w),
-            (_, 0) => false,
+            // The acknowledgment counts, and FIN needs no memory; payload is cut off behind (RFC 9293 §3.10.7.4).
+            (_, 0) => seq == self.rcv_nxt,
             (n, w) => seq.in_window(self.rcv_nxt, w) || (seq + (n - 1)).in_window(self.rcv_nxt, w),
         };
         // A bare acknowledgment at the window's edge, or one sent before a gap was filled, still counts as one.
@@ -354,10 +367,7 @@ impl Connection {
                 self.enter_time_wait(env.ack.now, env.ack.config.time_wait);
                 Some(Outcome::closed(CloseReason::Finished))
             }
-            State::LastAck => {
-                self.state = State::Closed;
-                Some(Outcome::closed(CloseReason::Finished))
-            }
+            State::LastAck => Some(Outcome::closed(CloseReason::Finished)),
             _ => None,
         }
     }
@@ -389,6 +399,8 @@ impl Connection {
         }
         let room = self.rcv_adv.distance_from(seq);
         if data.len() > room {
+            env.ack.counters.outside_window += 1;
+            self.flags.set_ack_now(true);
             data.truncate(room);
             fin = false;
         }
@@ -462,6 +474,8 @@ impl Connection {
             return;
         }
         self.rcv_nxt += 1;
+        // FIN may stand right behind the window.
+        self.rcv_adv = self.rcv_adv.later(self.rcv_nxt);
         self.flags.set_fin_received(true);
         self.flags.set_ack_now(true);
         outcome.events.set_fin(true);

@@ -1,5 +1,6 @@
 //! What the stack's tests share: a tampering queue, an application that records, a pair with a clock.
 
+use core::mem::ManuallyDrop;
 use core::net::{IpAddr, SocketAddr};
 use std::collections::VecDeque;
 
@@ -23,12 +24,16 @@ pub(super) enum Fate {
     Full,
 }
 
+pub(super) type FateFn = Box<dyn FnMut(&TcpPacket, u64) -> Fate>;
+
 /// A queue that asks a function about every frame that it sends, and keeps what the driver was given.
 pub(super) struct Tamper<Q> {
     inner: Q,
-    pub(super) fate: Box<dyn FnMut(&TcpPacket, u64) -> Fate>,
+    pub(super) fate: FateFn,
     held: VecDeque<(ZbufMut, Vec<Frag>, TxMeta)>,
     count: u64,
+    /// Frames to receive before what the wire brings.
+    pub(super) inject: VecDeque<Zbuf>,
     /// Addresses of payload fragments handed to the driver.
     pub(super) payload_seen: Vec<(usize, u32)>,
     /// Keep what is sent, as a device that has not completed yet.
@@ -45,6 +50,7 @@ impl<Q: NicQueue> Tamper<Q> {
             fate: Box::new(|_, _| Fate::Pass),
             held: VecDeque::new(),
             count: 0,
+            inject: VecDeque::new(),
             payload_seen: Vec::new(),
             hold_tx: None,
             max_segments: None,
@@ -79,7 +85,15 @@ impl<Q: NicQueue> NicQueue for Tamper<Q> {
         self.inner.header_pool()
     }
     fn rx_burst(&mut self, burst: &mut RxBurst) {
-        self.inner.rx_burst(burst);
+        while burst.room() > 0
+            && let Some(data) = self.inject.pop_front()
+        {
+            let meta = crate::nic::RxMeta { checksum: RxChecksum::UNKNOWN, rss_hash: 0 };
+            burst.push(crate::nic::RxFrame { data, meta }).unwrap();
+        }
+        if burst.room() > 0 {
+            self.inner.rx_burst(burst);
+        }
     }
     fn tx(&mut self, header: ZbufMut, payload: &mut TxFrags, meta: TxMeta) -> Result<(), ZbufMut> {
         let mut flat = header.to_vec();
@@ -141,11 +155,23 @@ pub(super) struct Recorder {
     pub(super) close_on_fin: bool,
     pub(super) abort_on_data: bool,
     pub(super) close_on_data: bool,
+    pub(super) close_on_released: bool,
+    pub(super) abort_on_open: bool,
+    pub(super) close_on_open: bool,
     /// Not yet echoed, for want of room.
     pub(super) backlog: VecDeque<Zbuf>,
 }
 
 impl Recorder {
+    fn opened(&mut self, cx: &mut Cx<'_, '_, Queue>, conn: ConnId) {
+        if self.abort_on_open {
+            cx.abort(conn).unwrap();
+        }
+        if self.close_on_open {
+            cx.close(conn).unwrap();
+        }
+    }
+
     fn echo_backlog(&mut self, cx: &mut Cx<'_, '_, Queue>, conn: ConnId) {
         while let Some(data) = self.backlog.pop_front() {
             let mut iov = heapless::Vec::<Frag, 1>::new();
@@ -159,11 +185,13 @@ impl Recorder {
 }
 
 impl App<Queue> for Recorder {
-    fn on_accepted(&mut self, _: &mut Cx<'_, '_, Queue>, conn: ConnId, user: u64, remote: SocketAddr) {
+    fn on_accepted(&mut self, cx: &mut Cx<'_, '_, Queue>, conn: ConnId, user: u64, remote: SocketAddr) {
         self.accepted.push((conn, user, remote));
+        self.opened(cx, conn);
     }
-    fn on_connected(&mut self, _: &mut Cx<'_, '_, Queue>, conn: ConnId) {
+    fn on_connected(&mut self, cx: &mut Cx<'_, '_, Queue>, conn: ConnId) {
         self.connected.push(conn);
+        self.opened(cx, conn);
     }
     fn on_data(&mut self, cx: &mut Cx<'_, '_, Queue>, conn: ConnId, data: Zbuf) -> Retained {
         self.received.extend_from_slice(&data);
@@ -192,8 +220,11 @@ impl App<Queue> for Recorder {
             cx.close(conn).unwrap();
         }
     }
-    fn on_released(&mut self, _: &mut Cx<'_, '_, Queue>, _: ConnId, token: u64, outcome: Released) {
+    fn on_released(&mut self, cx: &mut Cx<'_, '_, Queue>, conn: ConnId, token: u64, outcome: Released) {
         self.released.push((token, outcome));
+        if self.close_on_released {
+            cx.close(conn).unwrap();
+        }
     }
     fn on_writable(&mut self, cx: &mut Cx<'_, '_, Queue>, conn: ConnId) {
         self.writable += 1;
@@ -215,13 +246,14 @@ pub(super) struct Caught {
 }
 
 pub(super) struct End {
-    pub(super) stack: Stack<'static, Queue>,
+    pub(super) stack: ManuallyDrop<Stack<'static, Queue>>,
     pub(super) app: Recorder,
     pub(super) pools: Caught,
     pub(super) path: PathId,
 }
 
 pub(super) struct Pair {
+    link: *mut MemLink,
     pub(super) now: Instant,
     pub(super) a: End,
     pub(super) b: End,
@@ -286,8 +318,9 @@ pub(super) const PORT: u16 = 7000;
 
 impl Pair {
     pub(super) fn new(o: &Options) -> Self {
-        let link: &'static mut MemLink = Box::leak(Box::new(MemLink::new()));
-        let (a, b) = link.split();
+        let link = Box::into_raw(Box::new(MemLink::new()));
+        // SAFETY: freed when the pair is dropped, behind both queues.
+        let (a, b) = unsafe { &mut *link }.split();
         let now = Instant::from_nanos(1_000_000_000);
         let rx_size = (u32::from(o.mtu) + 64).next_multiple_of(64) + 64;
         let end = |n: u8, end, tcp| {
@@ -307,9 +340,9 @@ impl Pair {
                 let mac = MacAddr([2, 0, 0, 0, 0, other]);
                 assert!(stack.cx(now).neighbor(path, addr(o, other.into()), Some(mac)));
             }
-            End { stack, app: Recorder::default(), pools, path }
+            End { stack: ManuallyDrop::new(stack), app: Recorder::default(), pools, path }
         };
-        Self { now, a: end(1, a, o.tcp_a), b: end(2, b, o.tcp_b) }
+        Self { link, now, a: end(1, a, o.tcp_a), b: end(2, b, o.tcp_b) }
     }
 
     /// Turns both until neither has anything to do at this moment.
@@ -390,6 +423,25 @@ impl Pair {
             assert_eq!(end.stack.segments.available(), end.stack.segments.capacity(), "segment records");
             assert_eq!(end.stack.out_of_order.available(), end.stack.out_of_order.capacity(), "out-of-order");
             assert_eq!(end.stack.connections(), 0, "connections");
+        }
+    }
+}
+
+impl Drop for Pair {
+    /// Everything that holds objs goes, then the memory is for the next pair.
+    fn drop(&mut self) {
+        for end in [&mut self.a, &mut self.b] {
+            // SAFETY: nobody touches the stack behind this.
+            unsafe { ManuallyDrop::drop(&mut end.stack) };
+            end.app = Recorder::default();
+        }
+        // SAFETY: made by `Box::into_raw`; both queues, its only users, are gone.
+        drop(unsafe { Box::from_raw(self.link) });
+        for pools in [&self.a.pools, &self.b.pools] {
+            for pool in [pools.rx, pools.header, pools.data] {
+                // SAFETY: leaked by `leaked_pool`, not used behind this; a pool with objs outstanding is left as it is.
+                testing::recycle(unsafe { core::ptr::from_ref(pool).read() });
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod basic;
 mod close;
+mod forge;
 mod harness;
 mod limits;
 mod loss;
