@@ -206,6 +206,12 @@ impl<'m> Session<'m> {
         self.lose_replies(stream, handler);
     }
 
+    /// The memory of the two tables, for another session.
+    #[must_use]
+    pub fn into_slots(self) -> (&'m mut [CallSlot], &'m mut [DetachedSlot]) {
+        (self.core.calls.into_slots(), self.core.detached.into_slots())
+    }
+
     /// What callbacks get, for use outside of them. Cancelled calls are reported by the next `handle_` of any kind.
     #[inline]
     pub fn cx<'a, S: ByteStream>(&'a mut self, stream: &'a mut S) -> SessionCx<'a, 'm, S> {

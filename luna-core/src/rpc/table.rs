@@ -43,6 +43,11 @@ impl<'m, T: Copy> Table<'m, T> {
         Self { slots, free: if used == 0 { NONE } else { 0 }, live: 0 }
     }
 
+    /// The memory.
+    pub(super) fn into_slots(self) -> &'m mut [Slot<T>] {
+        self.slots
+    }
+
     /// Live entries.
     #[inline]
     pub(super) fn live(&self) -> u32 {

@@ -1,0 +1,90 @@
+//! Loops: who turns a driver, how long, and what is done when nothing happens.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
+use std::thread;
+
+use crate::link::{Driver, DriverError, Endpoint};
+use crate::machine;
+
+/// Turns with nothing to do before a loop sleeps: tens of milliseconds. A benchmark never gets there.
+const QUIET_TURNS: u32 = 100_000;
+/// How long it sleeps at most; over kernel sockets, arrivals end it.
+const NAP: Duration = Duration::from_micros(500);
+/// Turns between two looks at flags that another thread or a signal sets.
+const LOOK_EVERY: u32 = 64;
+
+/// What to do with a turn that had nothing to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Idle {
+    /// Turn again at once.
+    Spin,
+    /// Let another thread run first: spinners outnumber cores.
+    Yield,
+}
+
+impl Idle {
+    /// For a process of which `spinners` threads spin.
+    #[must_use]
+    pub fn for_spinners(spinners: usize) -> Self {
+        if spinners > machine::allowed_cpus() { Self::Yield } else { Self::Spin }
+    }
+}
+
+/// Turns `driver` until `look`, asked now and then, says that it is over.
+///
+/// # Errors
+/// What the driver said.
+pub fn run<D: Driver, E: Endpoint>(
+    driver: &mut D,
+    endpoint: &mut E,
+    idle: Idle,
+    mut look: impl FnMut(&mut E) -> bool,
+) -> Result<(), DriverError> {
+    let mut quiet = 0;
+    let mut until_look = 0;
+    loop {
+        if until_look == 0 {
+            if look(endpoint) {
+                return Ok(());
+            }
+            until_look = LOOK_EVERY;
+        }
+        until_look -= 1;
+        if driver.turn(endpoint)? {
+            quiet = 0;
+            continue;
+        }
+        quiet += 1;
+        if quiet >= QUIET_TURNS {
+            if driver.doze(endpoint, NAP)? {
+                quiet = 0;
+            }
+            until_look = 0;
+        } else if idle == Idle::Yield {
+            thread::yield_now();
+        } else {
+            core::hint::spin_loop();
+        }
+    }
+}
+
+/// A flag that SIGINT and SIGTERM set; the second of them ends the process at once.
+///
+/// # Errors
+/// When the kernel takes no handler.
+pub fn stop_on_signals() -> std::io::Result<std::sync::Arc<AtomicBool>> {
+    let stop = std::sync::Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        // The order matters: the first time the flag is not set yet.
+        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, stop.clone())?;
+        signal_hook::flag::register(signal, stop.clone())?;
+    }
+    Ok(stop)
+}
+
+/// Whether the flag is set.
+#[must_use]
+pub fn stopped(stop: &AtomicBool) -> bool {
+    stop.load(Ordering::Relaxed)
+}
