@@ -42,10 +42,22 @@ impl<Q: NicQueue> Stack<'_, Q> {
         if outcome.events.reset() {
             self.reset_for(path, &packet);
         }
+        if outcome.events.ack_at_once() {
+            self.ack_at_once(slot);
+        }
         if self.deliver(slot, outcome, app) == Next::Gone {
             return;
         }
         self.mark_dirty(slot);
+    }
+
+    #[cold]
+    fn ack_at_once(&mut self, slot: u32) {
+        let seq = self.conns.at(slot).snd_nxt;
+        // When it cannot leave, the burst's end tries again.
+        if self.transmit_ack(slot, seq) {
+            self.counters.acks_out += 1;
+        }
     }
 
     /// Only a SYN needs it.

@@ -165,17 +165,17 @@ impl<Q: NicQueue> Stack<'_, Q> {
     /// Sends lost segments again, as the congestion window allows.
     #[cold]
     fn output_lost(&mut self, slot: u32) -> Output {
-        let mut first = true;
         loop {
             let c = self.conns.at(slot);
             let Some(i) = c.first_lost(&self.segments) else { return Output::Done };
             let pipe = c.pipe(&self.segments);
             let s = self.segments.at(i);
-            // One goes out whatever the window says: recovery must not depend on what never comes back.
-            if pipe > 0 && !first && pipe + s.len > c.congestion.window() {
+            // What the peer waits for goes out whatever the window says (RFC 6675 §5, step 4.3): recovery must not
+            // depend on what never comes back.
+            let head = i == c.segments.head;
+            if pipe > 0 && !head && pipe + s.len > c.congestion.window() {
                 return Output::Done;
             }
-            first = false;
             let piece = Piece {
                 seq: s.seq,
                 at: Cursor { entry: s.entry, offset: s.offset },

@@ -32,7 +32,7 @@ impl Connection {
     pub(crate) fn ack_advance(&mut self, env: &mut AckEnv<'_, '_>, ack: SeqNum) {
         let acked = ack.distance_from(self.snd_una);
         self.snd_una = ack;
-        let mut sampled = None;
+        let (mut sampled, mut clean) = (None, true);
         let mut at = self.segments.head;
         while at != NIL {
             let s = env.segments.at_mut(at);
@@ -43,12 +43,13 @@ impl Connection {
                 }
                 break;
             }
-            sampled = if s.flags.retransmitted() { None } else { Some(s.sent_at) };
+            // Karn: an acknowledgment that covers a retransmission, or what had arrived before it, measures the repair.
+            clean &= !s.flags.retransmitted() && !s.flags.sacked();
+            sampled = Some(s.sent_at);
             self.segments.pop(env.segments);
             at = self.segments.head;
         }
-        if let Some(sent_at) = sampled {
-            // The newest acknowledged segment, unless it was sent twice (Karn).
+        if let Some(sent_at) = sampled.filter(|_| clean) {
             env.counters.rtt_samples += 1;
             self.rtt.sample(env.now.since(sent_at), env.config);
         }

@@ -30,6 +30,8 @@ bitfield::bitfield! {
     pub(crate) closed, set_closed: 2;
     /// Answer the segment with a reset.
     pub(crate) reset, set_reset: 3;
+    /// Acknowledge this very segment, before the next of the burst.
+    pub(crate) ack_at_once, set_ack_at_once: 4;
 }
 
 impl Events {
@@ -434,7 +436,9 @@ impl Connection {
         outcome
     }
 
-    fn take_out_of_order(&mut self, env: &mut Env<'_, '_>, seq: SeqNum, data: Zbuf, outcome: Outcome) -> Outcome {
+    fn take_out_of_order(&mut self, env: &mut Env<'_, '_>, seq: SeqNum, data: Zbuf, mut outcome: Outcome) -> Outcome {
+        // One for each such segment: the sender counts them, and each reports another block (RFC 5681 §4.2).
+        outcome.events.set_ack_at_once(true);
         // A FIN ahead of its turn is not kept: the peer sends it again.
         self.flags.set_ack_now(true);
         if data.is_empty() {

@@ -38,7 +38,10 @@ pub(super) struct Tamper<Q> {
     pub(super) payload_seen: Vec<(usize, u32)>,
     /// Keep what is sent, as a device that has not completed yet.
     pub(super) hold_tx: Option<Vec<Frag>>,
-    pub(super) max_segments: Option<u8>,
+    /// Every so many frames is sent twice; 0 for none.
+    pub(super) duplicate: u64,
+    /// Every so many frames arrives damaged; 0 for none.
+    pub(super) damage: u64,
     caps: Caps,
 }
 
@@ -53,7 +56,8 @@ impl<Q: NicQueue> Tamper<Q> {
             inject: VecDeque::new(),
             payload_seen: Vec::new(),
             hold_tx: None,
-            max_segments: None,
+            duplicate: 0,
+            damage: 0,
             caps,
         }
     }
@@ -115,6 +119,19 @@ impl<Q: NicQueue> NicQueue for Tamper<Q> {
             Fate::Drop => payload.clear(),
             Fate::Late => self.held.push_back((header, payload.drain(..).collect(), meta)),
             Fate::Pass => {
+                let count = self.count;
+                let hit = |every: u64| every > 0 && count.is_multiple_of(every);
+                if hit(self.duplicate) {
+                    let mut again = self.inner.header_pool().alloc().unwrap();
+                    again.append(header.len()).unwrap().copy_from_slice(&header);
+                    self.forward(again, payload.to_vec(), meta);
+                }
+                let mut header = header;
+                if hit(self.damage) {
+                    // Somewhere behind the addresses, so that only a checksum can tell.
+                    let i = 34 + (self.count as usize * 7) % (header.len() as usize - 34);
+                    header[i] ^= 1 << (self.count % 8);
+                }
                 self.forward(header, payload.drain(..).collect(), meta);
                 while let Some((h, f, m)) = self.held.pop_front() {
                     self.forward(h, f, m);
