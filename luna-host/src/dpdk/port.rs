@@ -295,8 +295,10 @@ impl Port {
     pub fn link_up(&self) -> bool {
         let mut link = sys::rte_eth_link::default();
         // SAFETY: a started port.
-        let ret = unsafe { sys::rte_eth_link_get_nowait(self.shared.info.port, &raw mut link) };
-        ret == 0 && link.link_status() == sys::RTE_ETH_LINK_UP as u16
+        unsafe {
+            sys::rte_eth_link_get_nowait(self.shared.info.port, &raw mut link) == 0
+                && sys::luna_link_is_up(&raw const link) != 0
+        }
     }
 
     /// Waits for its peer, at most `limit`. Returns whether it is there.
