@@ -238,7 +238,7 @@ impl Port {
             for pools in queues {
                 shared.park(pools);
             }
-            return Err(add_hint(error, setup.xdp)); // dropping `shared` closes the device and frees the pools
+            return Err(error); // dropping `shared` closes the device and frees the pools
         }
         // Only a started queue may be asked.
         if shared.info.reap == ReapKind::Never {
@@ -467,7 +467,7 @@ impl Device {
                 } else {
                     sys::rte_eth_rx_queue_setup(port, queue, rx_descriptors, 0, &raw const rx_conf, mp)
                 };
-                check(RX_SETUP, ret)?;
+                check("setting up a receive queue", ret)?;
                 let ret = sys::rte_eth_tx_queue_setup(port, queue, tx_descriptors, 0, &raw const tx_conf);
                 check("setting up a transmit queue", ret)?;
             }
@@ -476,23 +476,6 @@ impl Device {
         Ok(())
     }
 }
-
-/// AF_XDP's most common refusal has a cause that DPDK does not name.
-fn add_hint(error: PortError, xdp: bool) -> PortError {
-    match error {
-        PortError::Step { port, step, reason } if xdp && step == RX_SETUP => PortError::Step {
-            port,
-            step,
-            reason: format!(
-                "{reason}; if `ip link show` lists an xdp program that a dead process left on the interface, remove it \
-                 with `ip link set dev IFACE xdp off`"
-            ),
-        },
-        other => other,
-    }
-}
-
-const RX_SETUP: &str = "setting up a receive queue";
 
 /// RSS over the TCP four-tuple (bits of `RTE_ETH_RSS_*`, which are function-like macros).
 const RSS_TCP: u64 = sys::LUNA_RSS_TCP;

@@ -156,10 +156,11 @@ fn two(listener: (&str, &str), connector: (&str, &str), more: &[(&str, &str)]) {
 fn af_xdp() {
     let namespaces = Namespaces::new();
     let [a, b] = &namespaces.names;
-    let env = [("LUNA_PORT", "af-xdp"), ("LUNA_IFACE", INTERFACE), ("LUNA_COUNT", "30000")];
+    let env = [("LUNA_PORT", "af-xdp"), ("LUNA_IFACE", INTERFACE), ("LUNA_COUNT", "60000")];
     let echo = Role::start("echo", &env, Some(a));
     let drive = Role::start("drive", &env, Some(b));
     std::thread::sleep(Duration::from_millis(700));
+    Role::start("xdp-occupied", &env, Some(a)).finish();
     let listen = Role::start("kernel-listen", &[], Some(a));
     let connect = Role::start("kernel-connect", &[], Some(b));
     let ping =

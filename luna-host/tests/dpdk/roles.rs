@@ -30,6 +30,7 @@ pub(crate) fn run(role: &str) -> ExitCode {
         "ring" => with_port(ring),
         "kernel-listen" => kernel_listen(),
         "kernel-connect" => kernel_connect(),
+        "xdp-occupied" => xdp_occupied(),
         "second" => second_start(),
         "refused" => refused(),
         other => panic!("no role {other}"),
@@ -423,6 +424,13 @@ fn second_start() {
     drop(eal);
     let again = Eal::start(&EalConfig::default());
     assert!(matches!(again, Err(EalError::AlreadyStarted)), "{again:?}");
+}
+
+/// An interface that another process uses: refused, and left alone.
+fn xdp_occupied() {
+    let eal = Eal::start(&EalConfig { memory_mb: 64, ..EalConfig::default() }).unwrap();
+    let error = eal.attach(&vdev(1)).unwrap_err();
+    assert!(matches!(error, EalError::XdpOccupied(_)), "{error}");
 }
 
 /// A port that cannot come up: one sentence, and nothing left behind.
