@@ -38,6 +38,7 @@ const FUNCTIONS: &[&str] = &[
     "rte_flow_.*",
     "rte_vdev_.*",
     "luna_errno",
+    "luna_link_is_up",
 ];
 
 fn fail(sentence: &str) -> ! {
@@ -144,13 +145,15 @@ fn generate(out: &std::path::Path, wrappers: &std::path::Path, flags: &[String])
 
 /// Links only the libraries that are used; the drivers are plugins, which EAL loads from DPDK's own directory.
 fn link() {
-    let library = pkg_config::Config::new().cargo_metadata(false).probe("libdpdk");
-    if let Ok(library) = library {
-        for path in library.link_paths {
-            println!("cargo::rustc-link-search=native={}", path.display());
+    let Ok(library) = pkg_config::Config::new().cargo_metadata(false).probe("libdpdk") else { return };
+    for path in library.link_paths {
+        println!("cargo::rustc-link-search=native={}", path.display());
+    }
+    // rte_log became a library of its own in 23.11; the bus driver is not among what pkg-config names.
+    for name in ["rte_eal", "rte_log", "rte_ethdev", "rte_mempool", "rte_mbuf", "rte_ring", "rte_kvargs", "rte_net"] {
+        if library.libs.iter().any(|lib| lib == name) {
+            println!("cargo::rustc-link-lib=dylib={name}");
         }
     }
-    for name in ["eal", "ethdev", "mempool", "mbuf", "ring", "kvargs", "bus_vdev", "net_ring", "net"] {
-        println!("cargo::rustc-link-lib=dylib=rte_{name}");
-    }
+    println!("cargo::rustc-link-lib=dylib=rte_bus_vdev");
 }

@@ -24,7 +24,6 @@
 #include <rte_bus_vdev.h>
 #include <rte_ring.h>
 #include <rte_thread.h>
-#include <rte_eth_ring.h>
 
 /* Whether mbufs carry a bus address; the macro was renamed in 23.03. */
 #if defined(RTE_IOVA_IN_MBUF)
@@ -34,6 +33,12 @@
 #else
 #define LUNA_IOVA_IN_MBUF 0
 #endif
+
+/* A bit field, whose generated accessor moved in 24.11. */
+static inline int luna_link_is_up(const struct rte_eth_link *link)
+{
+	return link->link_status == RTE_ETH_LINK_UP;
+}
 
 /* rte_errno is thread-local, which a generated static cannot express. */
 static inline int luna_errno(void)

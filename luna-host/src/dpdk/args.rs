@@ -149,11 +149,15 @@ fn af_xdp(port: &AfXdp, index: usize) -> Result<Device, EalError> {
     let interface = checked(&port.interface)?;
     let c_name = CString::new(interface).map_err(|_| EalError::BadArgument(interface.to_owned()))?;
     // SAFETY: a terminated string.
-    if unsafe { libc::if_nametoindex(c_name.as_ptr()) } == 0 {
+    let interface_index = unsafe { libc::if_nametoindex(c_name.as_ptr()) };
+    if interface_index == 0 {
         return Err(EalError::NoInterface(interface.to_owned()));
     }
     if !is_root() {
         return Err(EalError::Permission { what: "AF_XDP", capability: "CAP_NET_ADMIN and CAP_BPF" });
+    }
+    if super::xdp::is_occupied(interface_index).map_err(EalError::Xdp)? {
+        return Err(EalError::XdpOccupied(interface.to_owned()));
     }
     let mut args = format!("iface={interface},start_queue={},queue_count={}", port.start_queue, port.queues.max(1));
     let program = match &port.program {

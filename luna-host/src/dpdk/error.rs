@@ -61,6 +61,12 @@ pub enum EalError {
     /// A configuration value out of range.
     #[error("{0}")]
     BadConfig(&'static str),
+    /// Somebody's XDP program is on the interface.
+    #[error(
+        "interface {0} already has an XDP program: stop the process that uses it, or, if that is dead, take the program \
+         off with `ip link set dev {0} xdp off`"
+    )]
+    XdpOccupied(String),
     /// The XDP program cannot be prepared.
     #[error("the XDP program cannot be prepared: {0}")]
     Xdp(#[source] io::Error),

@@ -337,3 +337,6 @@ unsafe extern "C" fn populate(
     }
     n
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@
 
 mod args;
 mod config;
+mod device;
 mod eal;
 mod error;
 mod log_stream;

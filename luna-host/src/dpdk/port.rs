@@ -4,7 +4,6 @@
 //! that is dropped parks its pools here. When the port and all its queues are gone the device is stopped and closed, and
 //! what it still held is taken back, on the thread that let go last: every owner has quiesced by then.
 
-use core::ffi::CStr;
 use core::ptr::NonNull;
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -13,10 +12,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use dpdk_sys as sys;
-use luna_core::nic::{Caps, MAX_TX_FRAGS};
-use luna_core::wire::MacAddr;
+use luna_core::nic::Caps;
 
-use super::eal::{EalShared, strerror};
+use super::device::Setup;
+use super::eal::EalShared;
 use super::error::{MemoryError, PortError};
 use super::log_stream;
 use super::mbuf::{self, EXT_PRIV_SIZE, HEADROOM};
@@ -26,13 +25,10 @@ use super::queue::DpdkQueue;
 use super::reap::{Probe, ReapKind};
 use super::tx::Deferred;
 
-/// Bytes of Ethernet header, a VLAN tag and the checksum that some devices deliver.
-const FRAME_OVERHEAD: u32 = 14 + 4 + 4;
 /// What virtio counts as part of a frame: its own header.
 const VIRTIO_HEADER: u32 = 12;
 /// What the kernel puts before a frame in an AF_XDP buffer, beside the headroom that is asked for.
 const XDP_HEADROOM: u32 = 256;
-const MEMIF_MAX_MTU: u16 = 9600;
 /// Largest frame buffer of AF_XDP: one page.
 const XDP_CHUNK: u32 = 4096;
 
@@ -238,7 +234,7 @@ impl Port {
             for pools in queues {
                 shared.park(pools);
             }
-            return Err(add_hint(error, setup.xdp)); // dropping `shared` closes the device and frees the pools
+            return Err(error); // dropping `shared` closes the device and frees the pools
         }
         // Only a started queue may be asked.
         if shared.info.reap == ReapKind::Never {
@@ -295,8 +291,10 @@ impl Port {
     pub fn link_up(&self) -> bool {
         let mut link = sys::rte_eth_link::default();
         // SAFETY: a started port.
-        let ret = unsafe { sys::rte_eth_link_get_nowait(self.shared.info.port, &raw mut link) };
-        ret == 0 && link.link_status() == sys::RTE_ETH_LINK_UP as u16
+        unsafe {
+            sys::rte_eth_link_get_nowait(self.shared.info.port, &raw mut link) == 0
+                && sys::luna_link_is_up(&raw const link) != 0
+        }
     }
 
     /// Waits for its peer, at most `limit`. Returns whether it is there.
@@ -331,194 +329,22 @@ impl Port {
     }
 }
 
-/// A device that was looked at and not yet touched.
-struct Setup {
-    shared: PortShared,
-    device: Device,
-    xdp: bool,
-}
-
-/// What `rte_eth_dev_info_get` said.
-struct Device {
-    info: sys::rte_eth_dev_info,
-    /// Largest MTU that DPDK lets this device be configured with.
-    max_mtu: u16,
-    rx_offloads: u64,
-    tx_offloads: u64,
-}
-
-impl Setup {
-    fn look(eal: &Arc<EalShared>, name: &str, config: &PortConfig) -> Result<Self, PortError> {
-        let failed = |step, errno: i32| PortError::Step { port: name.to_owned(), step, reason: strerror(errno) };
-        let c_name = CString::new(name).map_err(|_| failed("looking it up", libc::EINVAL))?;
-        let mut port = 0;
-        // SAFETY: a terminated name and a place for the answer.
-        let ret = unsafe { sys::rte_eth_dev_get_port_by_name(c_name.as_ptr(), &raw mut port) };
-        if ret != 0 {
-            return Err(failed("looking it up", -ret));
-        }
-        let mut info = sys::rte_eth_dev_info::default();
-        let mut mac = sys::rte_ether_addr::default();
-        // SAFETY: an existing port, and places for the answers.
-        unsafe {
-            let ret = sys::rte_eth_dev_info_get(port, &raw mut info);
-            if ret != 0 {
-                return Err(failed("asking what it can do", -ret));
-            }
-            let ret = sys::rte_eth_macaddr_get(port, &raw mut mac);
-            if ret != 0 {
-                return Err(failed("asking for its address", -ret));
-            }
-        }
-        // SAFETY: the driver's name is a static string.
-        let driver = unsafe { CStr::from_ptr(info.driver_name) }.to_string_lossy().into_owned();
-        let xdp = driver == "net_af_xdp";
-        let max_queues = info.max_rx_queues.min(info.max_tx_queues);
-        if config.queues == 0 || config.queues > max_queues {
-            return Err(PortError::Queues { port: name.to_owned(), asked: config.queues, max: max_queues });
-        }
-        // Old PMDs leave the MTU to the longest frame.
-        let by_frame = info.max_rx_pktlen.saturating_sub(14 + 4).min(u32::from(u16::MAX)) as u16;
-        let declared = info.max_mtu.min(by_frame.max(info.min_mtu));
-        // memif declares 1518 bytes and carries what is sent, over several of its buffers where need be.
-        let max_mtu = if driver == "net_memif" { MEMIF_MAX_MTU } else { declared };
-        if config.mtu > max_mtu {
-            return Err(PortError::Mtu { port: name.to_owned(), asked: config.mtu, max: max_mtu });
-        }
-        let wanted_rx = sys::LUNA_RX_OFFLOAD_TCP_CKSUM | sys::LUNA_RX_OFFLOAD_IPV4_CKSUM;
-        let wanted_tx = sys::LUNA_TX_OFFLOAD_TCP_CKSUM | sys::LUNA_TX_OFFLOAD_MULTI_SEGS;
-        let rss = if config.queues > 1 { sys::LUNA_RX_OFFLOAD_RSS_HASH } else { 0 };
-        let rx_offloads = (wanted_rx | rss) & info.rx_offload_capa;
-        let tx_offloads = wanted_tx & info.tx_offload_capa;
-        let limit = match info.tx_desc_lim.nb_mtu_seg_max {
-            0 => MAX_TX_FRAGS as u16 + 1,
-            n => n.min(MAX_TX_FRAGS as u16 + 1),
-        };
-        let max_tx_segments = if tx_offloads & sys::LUNA_TX_OFFLOAD_MULTI_SEGS != 0 { limit as u8 } else { 1 };
-        let reap = ReapKind::of_driver(&driver);
-        let caps = Caps {
-            mac: MacAddr(mac.addr_bytes),
-            mtu: config.mtu,
-            max_tx_segments,
-            tx_checksum: tx_offloads & sys::LUNA_TX_OFFLOAD_TCP_CKSUM != 0,
-            // Foreign memory is not mapped for devices yet: it is copied, and counted.
-            foreign: false,
-            prompt_completion: reap.is_prompt(),
-        };
-        let info_for_queues = PortInfo { port, caps, reap, max_frame: u32::from(config.mtu) + FRAME_OVERHEAD };
-        let shared = PortShared {
-            info: info_for_queues,
-            virtual_device: name.starts_with("net_") || name.starts_with("virtio_user"),
+impl PortShared {
+    /// A device that exists, and that nothing was done with.
+    pub(super) fn new(eal: &Arc<EalShared>, name: CString, driver: String, info: PortInfo) -> Self {
+        let text_name = name.to_string_lossy().into_owned();
+        Self {
+            info,
+            virtual_device: text_name.starts_with("net_") || text_name.starts_with("virtio_user"),
             closed: false,
-            name: c_name,
-            text_name: name.to_owned(),
+            name,
+            text_name,
             driver,
             parked: Mutex::new(Vec::new()),
             _eal: Arc::clone(eal),
-        };
-        Ok(Self { shared, device: Device { info, max_mtu: declared, rx_offloads, tx_offloads }, xdp })
-    }
-}
-
-impl Device {
-    fn start(
-        &self,
-        shared: &PortShared,
-        config: &PortConfig,
-        queues: &[Box<QueuePools>],
-        xdp: bool,
-    ) -> Result<(), PortError> {
-        let port = shared.info.port;
-        let check = |step, ret: i32| match ret {
-            0 => Ok(()),
-            _ => Err(PortError::Step {
-                port: shared.text_name.clone(),
-                step,
-                reason: log_stream::reason(&strerror(-ret)),
-            }),
-        };
-        let mut conf = sys::rte_eth_conf::default();
-        conf.rxmode.mtu = u32::from(config.mtu.min(self.max_mtu));
-        conf.rxmode.offloads = self.rx_offloads;
-        conf.txmode.offloads = self.tx_offloads;
-        let rss = self.info.flow_type_rss_offloads & RSS_TCP;
-        if config.queues > 1 && rss != 0 {
-            conf.rxmode.mq_mode = sys::RTE_ETH_MQ_RX_RSS;
-            conf.rx_adv_conf.rss_conf.rss_hf = rss;
         }
-        let (mut rx_descriptors, mut tx_descriptors) = (config.rx_descriptors, config.tx_descriptors.min(8192));
-        // SAFETY: the port exists and is not started; the structures live through the calls that read them.
-        unsafe {
-            check("configuring it", sys::rte_eth_dev_configure(port, config.queues, config.queues, &raw const conf))?;
-            let ret = sys::rte_eth_dev_adjust_nb_rx_tx_desc(port, &raw mut rx_descriptors, &raw mut tx_descriptors);
-            check("choosing ring sizes", ret)?;
-            let mut tx_conf = self.info.default_txconf;
-            tx_conf.offloads = self.tx_offloads;
-            let mut rx_conf = self.info.default_rxconf;
-            rx_conf.offloads = self.rx_offloads;
-            for (queue, pools) in (0..config.queues).zip(queues) {
-                let mp = pools.rx.mempool().as_ptr();
-                let ret = if xdp {
-                    with_umem_span(&pools.rx, || {
-                        sys::rte_eth_rx_queue_setup(port, queue, rx_descriptors, 0, &raw const rx_conf, mp)
-                    })
-                } else {
-                    sys::rte_eth_rx_queue_setup(port, queue, rx_descriptors, 0, &raw const rx_conf, mp)
-                };
-                check(RX_SETUP, ret)?;
-                let ret = sys::rte_eth_tx_queue_setup(port, queue, tx_descriptors, 0, &raw const tx_conf);
-                check("setting up a transmit queue", ret)?;
-            }
-            check("starting it", sys::rte_eth_dev_start(port))?;
-        }
-        Ok(())
     }
-}
 
-/// AF_XDP's most common refusal has a cause that DPDK does not name.
-fn add_hint(error: PortError, xdp: bool) -> PortError {
-    match error {
-        PortError::Step { port, step, reason } if xdp && step == RX_SETUP => PortError::Step {
-            port,
-            step,
-            reason: format!(
-                "{reason}; if `ip link show` lists an xdp program that a dead process left on the interface, remove it \
-                 with `ip link set dev IFACE xdp off`"
-            ),
-        },
-        other => other,
-    }
-}
-
-const RX_SETUP: &str = "setting up a receive queue";
-
-/// RSS over the TCP four-tuple (bits of `RTE_ETH_RSS_*`, which are function-like macros).
-const RSS_TCP: u64 = sys::LUNA_RSS_TCP;
-
-/// Runs AF_XDP's queue set-up with the pool's population stated such that the UMEM covers all of its zones.
-///
-/// The PMD makes one UMEM of `populated_size` frames from the pool's first chunk. Frame addresses are arbitrary in it
-/// (unaligned chunks), so zone headers in between do no harm, but they make the objs span more than their number says.
-///
-/// # Safety
-/// The pool is not used meanwhile. Its memory has a frame's length of slack behind the last zone.
-unsafe fn with_umem_span(pool: &MbufPool, setup: impl FnOnce() -> i32) -> i32 {
-    let mp = pool.mempool().as_ptr();
-    let zones = pool.pool().zones().count();
-    let frame = pool.pool().layout().obj_size as usize;
-    let frames = (zones * luna_core::zbuf::ZONE_SIZE).div_ceil(frame);
-    debug_assert_eq!(pool.pool().zones().next().map(|zone| zone.base()), Some(pool.base()));
-    // SAFETY: `populated_size` is a plain number that only the PMD reads here; it is put back before anything else is.
-    unsafe {
-        let populated = (*mp).populated_size;
-        (*mp).populated_size = frames as u32;
-        let ret = setup();
-        (*mp).populated_size = populated;
-        ret
-    }
-}
-
-impl PortShared {
     pub(super) fn info(&self) -> &PortInfo {
         &self.info
     }

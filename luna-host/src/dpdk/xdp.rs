@@ -5,7 +5,7 @@
 //! place with a magic number. The copy is a memfd, named by `/proc/self/fd/N`: nothing is left in the file system.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsRawFd, FromRawFd};
 
 use super::config::PortRange;
@@ -28,6 +28,58 @@ pub(super) fn program_for(ports: &[PortRange]) -> Result<(File, String), EalErro
     file.write_all(&image).map_err(EalError::Xdp)?;
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     Ok((file, path))
+}
+
+const IFLA_XDP: u16 = 43;
+const IFLA_XDP_ATTACHED: u16 = 2;
+/// Length of nlmsghdr and of ifinfomsg: neither needs padding.
+const HEADER: usize = 16;
+
+/// Whether an XDP program is on the interface, by RTM_GETLINK. The PMD takes off whatever is there when it closes, also
+/// after it was refused, so another's program has to be noticed before.
+pub(super) fn is_occupied(index: u32) -> io::Result<bool> {
+    // SAFETY: no preconditions; the result is checked and owned below.
+    let fd = unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_ROUTE) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a fresh descriptor that nobody else owns; reads and writes of a File are read(2) and write(2).
+    let mut socket = unsafe { File::from_raw_fd(fd) };
+    let mut request = [0u8; 2 * HEADER];
+    let mut put = |at: usize, bytes: &[u8]| {
+        if let Some(place) = request.get_mut(at..at + bytes.len()) {
+            place.copy_from_slice(bytes);
+        }
+    };
+    put(0, &(2 * HEADER as u32).to_ne_bytes());
+    put(4, &libc::RTM_GETLINK.to_ne_bytes());
+    put(6, &(libc::NLM_F_REQUEST as u16).to_ne_bytes());
+    put(HEADER + 4, &index.to_ne_bytes());
+    socket.write_all(&request)?;
+    let mut answer = vec![0; 32 << 10];
+    let len = socket.read(&mut answer)?;
+    let answer = answer.get(..len).unwrap_or_default();
+    let kind = answer.get(4..6).map(|kind| u16::from_ne_bytes([kind[0], kind[1]]));
+    if kind != Some(libc::RTM_NEWLINK) {
+        return Err(io::Error::other("the kernel does not describe the interface"));
+    }
+    let attributes = answer.get(2 * HEADER..).unwrap_or_default();
+    let attached = attribute(attributes, IFLA_XDP).and_then(|xdp| attribute(xdp, IFLA_XDP_ATTACHED));
+    Ok(attached.and_then(|value| value.first()).is_some_and(|&mode| mode != 0))
+}
+
+/// The value of the first attribute of this kind.
+fn attribute(mut rest: &[u8], wanted: u16) -> Option<&[u8]> {
+    loop {
+        let (len, kind) = match rest.get(..4)? {
+            [a, b, c, d] => (usize::from(u16::from_ne_bytes([*a, *b])), u16::from_ne_bytes([*c, *d]) & 0x3fff),
+            _ => return None,
+        };
+        if kind == wanted {
+            return rest.get(4..len);
+        }
+        rest = rest.get(len.max(4).next_multiple_of(4)..)?;
+    }
 }
 
 /// A copy of `object` with the ranges written behind the magic.

@@ -152,17 +152,22 @@ fn two(listener: (&str, &str), connector: (&str, &str), more: &[(&str, &str)]) {
     assert!(!socket.exists(), "the socket was left behind");
 }
 
-/// Two namespaces: Luna's ports go by AF_XDP, ping of the same address stays with the kernel.
+/// Two namespaces: Luna's ports go by AF_XDP; ping and other TCP ports of the same address stay with the kernel.
 fn af_xdp() {
     let namespaces = Namespaces::new();
     let [a, b] = &namespaces.names;
-    let env = [("LUNA_PORT", "af-xdp"), ("LUNA_IFACE", INTERFACE), ("LUNA_COUNT", "30000")];
+    let env = [("LUNA_PORT", "af-xdp"), ("LUNA_IFACE", INTERFACE), ("LUNA_COUNT", "60000")];
     let echo = Role::start("echo", &env, Some(a));
     let drive = Role::start("drive", &env, Some(b));
     std::thread::sleep(Duration::from_millis(700));
+    Role::start("xdp-occupied", &env, Some(a)).finish();
+    let listen = Role::start("kernel-listen", &[], Some(a));
+    let connect = Role::start("kernel-connect", &[], Some(b));
     let ping =
         Command::new("ip").args(["netns", "exec", b, "ping", "-c", "3", "-i", "0.2", "-W", "2", "10.99.0.1"]).output();
     let ping = ping.expect("ping (package iputils-ping) cannot be run");
+    connect.finish();
+    listen.finish();
     drive.finish();
     echo.finish();
     assert!(ping.status.success(), "{}", String::from_utf8_lossy(&ping.stdout));

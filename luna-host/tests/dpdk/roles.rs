@@ -1,12 +1,14 @@
 //! What a child process does: drive a conversation over a port, echo one, or provoke an error.
 
 use core::time::Duration;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use luna_core::nic::{NicQueue, RxBurst, RxFrame, TxFrags};
 use luna_core::wire::ChecksumVerdict;
-use luna_core::zbuf::{Frag, Zbuf, ZoneLayout};
+use luna_core::zbuf::{Frag, Pool, Zbuf, ZbufMut, ZoneLayout};
 use luna_host::dpdk::{
     AfXdp, DpdkQueue, Eal, EalConfig, EalError, EalPool, Memif, MemifRole, Memory, PortConfig, PortRange, QueueSeed,
     Vdev, Vhost, VirtioUser,
@@ -26,6 +28,9 @@ pub(crate) fn run(role: &str) -> ExitCode {
         "drive" => with_port(drive),
         "echo" => with_port(echo),
         "ring" => with_port(ring),
+        "kernel-listen" => kernel_listen(),
+        "kernel-connect" => kernel_connect(),
+        "xdp-occupied" => xdp_occupied(),
         "second" => second_start(),
         "refused" => refused(),
         other => panic!("no role {other}"),
@@ -187,10 +192,23 @@ fn is_hello(frame: &RxFrame) -> bool {
     frames::parse(&frame.data).is_some_and(|(seq, _)| seq == HELLO)
 }
 
+/// Brings the last objs of the last zone to the front: what lies at the end of a pool must be as good as the rest.
+fn stir(pool: &Pool) {
+    let mut all: Vec<ZbufMut> = core::iter::from_fn(|| pool.alloc()).collect();
+    all.sort_by_key(|obj| obj.obj_start());
+    let last = all.last().map(|obj| obj.obj_start());
+    all.into_iter().for_each(drop);
+    assert_eq!(pool.alloc().map(|obj| obj.obj_start()), last);
+}
+
 /// Sends numbered frames in two fragments each, wants every one back in order, then lets the queue go idle.
 fn drive(bench: &mut Bench) {
     let count: u32 = env("LUNA_COUNT").parse().unwrap_or(20_000);
     let to = [0x02, 0, 0, 0, 0, 0xee];
+    stir(bench.queue.header_pool());
+    if !bench.copies_out {
+        stir(bench.queue.rx_pool());
+    }
     let (mut next, mut back) = (0, 0);
     let mut burst = RxBurst::new();
     bench.wait_hello();
@@ -408,6 +426,13 @@ fn second_start() {
     assert!(matches!(again, Err(EalError::AlreadyStarted)), "{again:?}");
 }
 
+/// An interface that another process uses: refused, and left alone.
+fn xdp_occupied() {
+    let eal = Eal::start(&EalConfig { memory_mb: 64, ..EalConfig::default() }).unwrap();
+    let error = eal.attach(&vdev(1)).unwrap_err();
+    assert!(matches!(error, EalError::XdpOccupied(_)), "{error}");
+}
+
 /// A port that cannot come up: one sentence, and nothing left behind.
 fn refused() {
     let eal = Eal::start(&EalConfig { memory_mb: 64, ..EalConfig::default() }).unwrap();
@@ -428,4 +453,30 @@ fn refused() {
     let (port, seeds) = eal.open(&name, &small).unwrap_or_else(|error| panic!("{error}"));
     drop(seeds);
     drop(port);
+}
+
+/// A port below Luna's, on the interface that Luna's XDP program splits.
+const KERNEL_PORT: u16 = frames::PORT - 1;
+
+fn kernel_listen() {
+    let listener = TcpListener::bind(("0.0.0.0", KERNEL_PORT)).unwrap();
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut text = [0; 5];
+    stream.read_exact(&mut text).unwrap();
+    stream.write_all(&text).unwrap();
+}
+
+fn kernel_connect() {
+    let start = Instant::now();
+    let mut stream = loop {
+        match TcpStream::connect(("10.99.0.1", KERNEL_PORT)) {
+            Ok(stream) => break stream,
+            Err(error) => assert!(start.elapsed() < PATIENCE, "{error}"),
+        }
+    };
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(b"hello").unwrap();
+    let mut text = [0; 5];
+    stream.read_exact(&mut text).unwrap();
+    assert_eq!(&text, b"hello");
 }
