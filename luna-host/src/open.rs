@@ -31,6 +31,14 @@ pub enum StackKind {
     Kernel,
 }
 
+/// For both ends on one machine: they share its cores, and an end that has to wait for one for some milliseconds is no
+/// loss. Otherwise as in a data centre.
+pub const SAME_HOST: TcpConfig = TcpConfig {
+    min_rto: luna_core::time::Duration::from_millis(100),
+    initial_rto: luna_core::time::Duration::from_millis(200),
+    ..TcpConfig::DATACENTER
+};
+
 /// What a transport is to be.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -111,14 +119,13 @@ impl ServeOptions {
 }
 
 impl Options {
-    /// What suits the port, unless it is given.
-    ///
-    /// Behind a kernel interface the peer may be Linux, which delays acknowledgments; Luna's own ends do not.
+    /// What suits the port, unless it is given. Behind a kernel interface the peer may be Linux, which delays
+    /// acknowledgments.
     #[must_use]
     pub fn tcp(&self) -> TcpConfig {
         self.tcp.unwrap_or(match self.nic {
             Nic::AfXdp { .. } => TcpConfig::INTEROP,
-            Nic::Mem { .. } | Nic::Memif { .. } | Nic::Virtio { .. } => TcpConfig::DATACENTER,
+            Nic::Mem { .. } | Nic::Memif { .. } | Nic::Virtio { .. } => SAME_HOST,
         })
     }
 
@@ -177,10 +184,7 @@ impl Options {
 
     #[cfg(feature = "dpdk")]
     fn open_port<U: Use>(&self, listen: Option<SocketAddr>, to: U) -> Result<U::Output, OpenError> {
-        let mut driver = crate::dpdk_port::open(&self.nic, self.tcp(), self.capacity())?;
-        if let Some(listen) = listen {
-            driver.listen(listen)?;
-        }
+        let mut driver = crate::dpdk_port::open(&self.nic, listen, self.tcp(), self.capacity())?;
         Ok(to.run(&mut driver, listen, Idle::for_spinners(1)))
     }
 

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use luna_core::tcp::TcpConfig;
 use luna_host::knbench::MAX_SIZE;
 use luna_host::nic::{Nic, SYNTAX};
-use luna_host::open::{Options, StackKind};
+use luna_host::open::{Options, SAME_HOST, StackKind};
 
 use crate::error::CliError;
 
@@ -47,9 +47,11 @@ pub(crate) enum StackArg {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TcpArg {
-    /// Luna to Luna: retransmission timeouts from 4 ms
+    /// Luna to Luna, a core each: retransmission timeouts from 4 ms
     Datacenter,
-    /// For Linux peers: retransmission timeouts from 200 ms
+    /// Luna to Luna on one machine, whose cores others use too: from 100 ms
+    SameHost,
+    /// For Linux peers, which delay acknowledgments: from 200 ms
     Interop,
 }
 
@@ -62,7 +64,7 @@ pub(crate) struct TransportArgs {
     /// Whose TCP
     #[arg(long, value_enum, default_value = "luna")]
     stack: StackArg,
-    /// Settings of Luna's TCP [default: interop on af_xdp, else datacenter]
+    /// Settings of Luna's TCP [default: interop on af_xdp, else same-host]
     #[arg(long, value_enum)]
     tcp: Option<TcpArg>,
     /// Keep the thread on this CPU
@@ -149,6 +151,7 @@ impl TransportArgs {
             nic: self.nic.clone().unwrap_or_default(),
             tcp: self.tcp.map(|tcp| match tcp {
                 TcpArg::Datacenter => TcpConfig::DATACENTER,
+                TcpArg::SameHost => SAME_HOST,
                 TcpArg::Interop => TcpConfig::INTEROP,
             }),
             cpu: self.cpu,

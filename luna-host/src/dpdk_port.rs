@@ -1,0 +1,195 @@
+//! From `--nic` to a stack on a DPDK port: EAL, port, queue, payload memory, neighbours.
+
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+use std::fs;
+
+use luna_core::stack::{CLIENT_PORTS, Cidr, PathConfig};
+use luna_core::tcp::TcpConfig;
+use luna_core::wire::MacAddr;
+use luna_core::zbuf::{Pool, ZoneLayout};
+
+use crate::dpdk::{
+    AfXdp, DpdkQueue, Eal, EalConfig, EalError, Memif, MemifRole, Memory, MemoryError, Port, PortConfig, PortError,
+    PortRange, Vdev, Vhost, VirtioUser,
+};
+use crate::link::{Driver, DriverError, Endpoint};
+use crate::luna_stack::{LunaConfig, LunaStack};
+use crate::neighbor::{NeighborError, Neighbors};
+use crate::nic::{self, Net, Nic, VirtioRole};
+use crate::report::StackReport;
+use crate::storage::Capacity;
+
+/// How long the other end of a shared-memory pair may take to be there.
+const LINK_PATIENCE: Duration = Duration::from_secs(5);
+/// Objs for payload to send.
+const PAYLOAD_OBJS: usize = 512;
+/// Their size.
+const PAYLOAD_OBJ: u32 = 16 << 10;
+/// Ports that the kernel gives to sockets that name none.
+const KERNEL_PORTS: &str = "/proc/sys/net/ipv4/ip_local_port_range";
+
+/// Why there is no port.
+#[derive(Debug, thiserror::Error)]
+pub enum DpdkError {
+    /// DPDK.
+    #[error(transparent)]
+    Eal(#[from] EalError),
+    /// Its memory.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// The port.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// The kernel's neighbour table.
+    #[error(transparent)]
+    Neighbor(#[from] NeighborError),
+    /// The stack on it.
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+    /// Nobody at the other end of the pair.
+    #[error("nobody is at the other end of {0} after 5 s: start the other side first, with the same socket")]
+    NoPeer(String),
+    /// No hardware address.
+    #[error("the hardware address of {0} cannot be learned here: give it as peer={0}@MAC")]
+    NoMac(IpAddr),
+    /// Kernel and Luna would give out the same ports.
+    #[error(
+        "the kernel's ephemeral ports {low}-{high} overlap Luna's 61440-65535: \
+         `sysctl -w net.ipv4.ip_local_port_range='32768 60999'`"
+    )]
+    PortsOverlap {
+        /// First of the kernel's.
+        low: u16,
+        /// Last of them.
+        high: u16,
+    },
+}
+
+/// A stack on a DPDK port.
+pub struct DpdkDriver {
+    // Dropped in this order: the stack's queue, the port, DPDK itself.
+    stack: LunaStack<DpdkQueue>,
+    _port: Port,
+    _eal: Eal,
+}
+
+/// Opens the port; `listen` says that this side is a server and on which port.
+///
+/// # Errors
+/// [`DpdkError`].
+pub fn open(
+    nic: &Nic,
+    listen: Option<SocketAddr>,
+    tcp: TcpConfig,
+    capacity: Capacity,
+) -> Result<DpdkDriver, DpdkError> {
+    let Some(net) = nic.net() else {
+        return Err(DriverError::Port(format!("{nic} is no DPDK port")).into());
+    };
+    // What can be told without DPDK comes first: it is told in fewer words.
+    let (vdev, kernel) = vdev(nic, net, listen)?;
+    let neighbors = neighbors(nic, net)?;
+    let eal = Eal::start(&EalConfig::default())?;
+    let name = eal.attach(&vdev)?;
+    let (port, mut queues) = eal.open(&name, &PortConfig::default())?;
+    let layout = ZoneLayout::plain(PAYLOAD_OBJ);
+    let payload = eal.memory(Memory::zones_for(layout, PAYLOAD_OBJS))?.into_pool(layout)?;
+    let payload: &'static Pool = Box::leak(Box::new(payload));
+    let seed = queues.pop_front().ok_or_else(|| DriverError::Port(format!("{name} has no queue")))?;
+    if listen.is_none() && !port.wait_link(LINK_PATIENCE) {
+        return Err(DpdkError::NoPeer(nic.to_string()));
+    }
+    let config =
+        LunaConfig { nic: nic.to_string(), path: path(net), neighbors, kernel, tcp, capacity, payload };
+    let mut stack = LunaStack::new(seed.activate(), config)?;
+    if let Some(listen) = listen {
+        stack.listen(listen)?;
+    }
+    Ok(DpdkDriver { stack, _port: port, _eal: eal })
+}
+
+fn vdev(nic: &Nic, net: &Net, listen: Option<SocketAddr>) -> Result<(Vdev, Option<Neighbors>), DpdkError> {
+    let mac = net.mac.or_else(|| nic.default_macs().map(|(own, _)| own)).map_or([0; 6], |mac| mac.0);
+    Ok(match nic {
+        Nic::Mem { .. } => return Err(DriverError::Port(format!("{nic} is no DPDK port")).into()),
+        Nic::AfXdp { iface, .. } => {
+            let kernel = Neighbors::open(iface, net.addr.ip)?;
+            let ports = match listen {
+                Some(addr) => PortRange { first: addr.port(), last: addr.port() },
+                None => {
+                    check_kernel_ports()?;
+                    PortRange { first: *CLIENT_PORTS.start(), last: *CLIENT_PORTS.end() }
+                }
+            };
+            (Vdev::AfXdp(AfXdp::new(iface, vec![ports])), Some(kernel))
+        }
+        Nic::Memif { socket, role, .. } => {
+            let role = match role {
+                nic::MemifRole::Server => MemifRole::Server,
+                nic::MemifRole::Client => MemifRole::Client,
+            };
+            (Vdev::Memif(Memif { mac, ..Memif::new(role, socket) }), None)
+        }
+        // The device side takes its hardware address from DPDK.
+        Nic::Virtio { path, role: VirtioRole::Vhost, .. } => (Vdev::Vhost(Vhost::new(path)), None),
+        Nic::Virtio { path, role: VirtioRole::User, .. } => {
+            (Vdev::VirtioUser(VirtioUser { mac, ..VirtioUser::new(path) }), None)
+        }
+    })
+}
+
+/// The neighbours whose hardware address is known from the start.
+fn neighbors(nic: &Nic, net: &Net) -> Result<Vec<(IpAddr, MacAddr)>, DpdkError> {
+    let default = nic.default_macs().map(|(_, other)| other);
+    let mut known = Vec::new();
+    for peer in &net.peers {
+        match (peer.mac.or(default), nic) {
+            (Some(mac), _) => known.push((peer.ip, mac)),
+            // The kernel will tell.
+            (None, Nic::AfXdp { .. }) => {}
+            (None, _) => return Err(DpdkError::NoMac(peer.ip)),
+        }
+    }
+    Ok(known)
+}
+
+fn path(net: &Net) -> PathConfig {
+    let mut path = PathConfig { vlan: net.vlan, ..PathConfig::default() };
+    let added = path.addrs.push(Cidr { addr: net.addr.ip, prefix: net.addr.prefix });
+    debug_assert!(added.is_ok(), "the first address");
+    match net.gateway {
+        Some(ip) if ip.is_ipv4() => path.gateway_v4 = Some(ip),
+        gateway => path.gateway_v6 = gateway,
+    }
+    path
+}
+
+/// Refuses to share client ports with the kernel.
+fn check_kernel_ports() -> Result<(), DpdkError> {
+    let Ok(text) = fs::read_to_string(KERNEL_PORTS) else { return Ok(()) };
+    let mut numbers = text.split_whitespace().filter_map(|n| n.parse::<u16>().ok());
+    match (numbers.next(), numbers.next()) {
+        (Some(low), Some(high)) if high >= *CLIENT_PORTS.start() => Err(DpdkError::PortsOverlap { low, high }),
+        _ => Ok(()),
+    }
+}
+
+impl Driver for DpdkDriver {
+    #[inline]
+    fn turn<E: Endpoint>(&mut self, endpoint: &mut E) -> Result<bool, DriverError> {
+        self.stack.turn(endpoint)
+    }
+
+    fn doze<E: Endpoint>(&mut self, endpoint: &mut E, most: Duration) -> Result<bool, DriverError> {
+        self.stack.doze(endpoint, most)
+    }
+
+    fn report(&self) -> StackReport {
+        self.stack.report()
+    }
+
+    fn payload_pool(&self) -> &'static Pool {
+        self.stack.payload_pool()
+    }
+}
