@@ -15,7 +15,7 @@ proptest! {
     #[test]
     fn both_ways_agree_in_any_pieces(bytes in proptest::collection::vec(any::<u8>(), 0..300), cut in 0..300usize) {
         let expected = TABLE.checksum(&bytes);
-        prop_assert_eq!(checksum(&bytes), expected);
+        prop_assert_eq!(!append(!0, &bytes), expected);
         prop_assert_eq!(!append_table(!0, &bytes), expected);
         let (a, b) = bytes.split_at(cut.min(bytes.len()));
         let mut running = Running::NEW;

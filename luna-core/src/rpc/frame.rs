@@ -19,7 +19,7 @@ use crate::crc32c;
 pub const HEADER_LEN: usize = 40;
 /// The version of the format that this code speaks.
 pub const VERSION: u8 = 1;
-const CRC_AT: usize = 36;
+const CRC_AT: usize = HEADER_LEN - 4;
 
 /// What a frame is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -165,6 +165,12 @@ macro_rules! le {
     }};
 }
 
+/// Of all but the CRC itself.
+#[inline]
+fn header_crc(bytes: &[u8; HEADER_LEN]) -> u32 {
+    bytes.first_chunk::<CRC_AT>().map_or(0, crc32c::checksum)
+}
+
 impl FrameHeader {
     /// A header of that kind and id, everything else 0.
     #[must_use]
@@ -194,7 +200,7 @@ impl FrameHeader {
         if version != VERSION {
             return Err(FrameError::Version(version));
         }
-        let computed = crc32c::checksum(&bytes[..CRC_AT]);
+        let computed = header_crc(bytes);
         let received = le!(u32, bytes, CRC_AT);
         if computed != received {
             return Err(FrameError::HeaderCrc { computed, received });
@@ -252,7 +258,7 @@ impl FrameHeader {
         out[24..28].copy_from_slice(&credit.to_le_bytes());
         out[28..32].copy_from_slice(&deadline_us.to_le_bytes());
         out[32..36].copy_from_slice(&payload_crc.to_le_bytes());
-        let crc = crc32c::checksum(&out[..CRC_AT]);
+        let crc = header_crc(out);
         out[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
     }
 }

@@ -24,7 +24,7 @@ fn written(header: &FrameHeader) -> [u8; HEADER_LEN] {
 }
 
 fn repaired(mut bytes: [u8; HEADER_LEN]) -> [u8; HEADER_LEN] {
-    let crc = crc32c::checksum(&bytes[..CRC_AT]);
+    let crc = header_crc(&bytes);
     bytes[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
     bytes
 }

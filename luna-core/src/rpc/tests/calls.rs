@@ -198,6 +198,17 @@ fn cancelling_outside_without_a_handler_is_reported_at_the_next_turn() {
 }
 
 #[test]
+fn a_cancelled_call_does_not_expire_as_well() {
+    let mut pair = Pair::new();
+    let call = pair.a.call(method::DETACH, b"", b"", Some(Duration::from_micros(1)), 1).unwrap();
+    assert!(pair.a.session.cx(&mut pair.a.wire).cancel(call));
+    pair.a.timeout(pair.a.wire.now + Duration::from_secs(1));
+    assert_eq!(pair.a.app.outcomes(), [(1, Err(RpcError::Cancelled))]);
+    assert_eq!(pair.a.session.counters().calls_expired, 0);
+    assert!(pair.a.session.is_idle());
+}
+
+#[test]
 fn a_cancel_that_cannot_be_sent_is_counted() {
     let mut pair = Pair::new();
     let call = pair.a.call(method::DETACH, b"", b"", None, 1).unwrap();

@@ -1,7 +1,7 @@
 //! Two sessions joined by byte streams that cut as the test wants, and an application that writes down what it saw.
 
+use core::cell::RefCell;
 use std::boxed::Box;
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::vec::Vec;

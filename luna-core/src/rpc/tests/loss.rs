@@ -74,11 +74,18 @@ fn a_streamed_body_cut_off_ends_once() {
 fn a_protocol_error_ends_everything_but_in_order() {
     let mut pair = Pair::new();
     pair.b.call(method::ECHO, b"", b"", None, 7).unwrap();
+    pair.a.call(method::DETACH, b"", b"", None, 1).unwrap();
+    carry(&mut pair.a, &mut pair.b, 9000);
+    pair.b.wire.out.clear();
     assert!(matches!(pair.b.handle(&[9; 40]), Err(SessionError::Frame(FrameError::Version(9)))));
     assert_eq!(pair.b.session.counters().protocol_errors, 1);
     assert_eq!(pair.b.handle(&[9; 40]), Err(SessionError::Ended));
     assert_eq!(pair.b.session.counters().protocol_errors, 1);
     assert_eq!(pair.b.app.outcomes(), [], "not before the connection is gone");
+    let name = pair.b.app.names[0];
+    assert_eq!(pair.b.reply_detached(name, b"x"), Err(ReplyError::Stream(StreamError::Closed)));
+    assert_eq!(pair.b.session.cx(&mut pair.b.wire).ping(1), Err(CallError::Stream(StreamError::Closed)));
+    assert!(pair.b.wire.out.is_empty(), "no frame after the end");
     pair.b.closed(true);
     assert_eq!(pair.b.app.outcomes(), [(7, Err(RpcError::ConnectionLost { maybe_executed: true }))]);
 }

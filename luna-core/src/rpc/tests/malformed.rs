@@ -71,7 +71,9 @@ fn responses_to_nothing_are_ignored() {
     large.extend(response(id, 3));
     for chunk in large.chunks(1448) {
         pair.a.handle(chunk).unwrap();
+        assert_eq!((pair.a.session.held(), pair.a.rx.outstanding()), (0, 0), "nothing is kept for nobody");
     }
+    assert_eq!(pair.a.app.events.len(), 1, "and nobody is told");
     assert_eq!(pair.a.app.outcomes(), [(1, Ok((Status::OK, Vec::new(), [7; 3].to_vec())))]);
     // Twice the same.
     pair.a.handle(&response(id, 0)).unwrap();
