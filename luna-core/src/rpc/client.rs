@@ -164,15 +164,18 @@ impl Session<'_> {
         stream: &mut S,
         handler: &mut H,
     ) {
-        self.settle(stream, handler);
         self.core.next_expiry = Instant::FAR;
         for i in 0..self.core.calls.len() {
-            let Some((name, call)) = self.core.calls.at(i) else { continue };
-            let user = call.user;
+            let Some((name, &PendingCall { user, cancelled, .. })) = self.core.calls.at(i) else { continue };
             self.core.calls.remove(name);
-            self.core.counters.calls_lost += 1;
-            let lost = RpcError::ConnectionLost { maybe_executed };
-            handler.on_response(&mut self.core.cx(stream), CallId(name), user, Err(lost));
+            let error = if cancelled {
+                self.core.unsettled -= 1;
+                RpcError::Cancelled
+            } else {
+                self.core.counters.calls_lost += 1;
+                RpcError::ConnectionLost { maybe_executed }
+            };
+            handler.on_response(&mut self.core.cx(stream), CallId(name), user, Err(error));
         }
     }
 }

@@ -20,13 +20,14 @@ pub(super) struct Fragmented;
 pub(super) struct Gather {
     pub(super) chunks: IoVec,
     held: u32,
-    /// Above this many bytes held, every chunk is packed that can be.
+    /// Above this many bytes held, every chunk is packed that can be: three times the payload, which ordinary segments
+    /// (1448 bytes in objs of 4 KiB) stay below.
     budget: u32,
 }
 
 impl Gather {
     pub(super) fn new(limit: u32) -> Self {
-        Self { chunks: IoVec::new(), held: 0, budget: limit.saturating_mul(2) }
+        Self { chunks: IoVec::new(), held: 0, budget: limit.saturating_mul(3) }
     }
 
     /// Whole objs kept from reuse, in bytes.
@@ -45,8 +46,16 @@ impl Gather {
     /// Takes a chunk that completes the payload: nobody waits with it, so it is never packed.
     #[inline]
     pub(super) fn push(&mut self, chunk: Zbuf, copies: &mut CopyCounter) -> Result<(), Fragmented> {
-        let Err(chunk) = self.chunks.push(chunk) else { return Ok(()) };
+        match self.chunks.push(chunk) {
+            Ok(()) => Ok(()),
+            Err(chunk) => self.push_compacted(chunk, copies),
+        }
+    }
+
+    #[cold]
+    fn push_compacted(&mut self, chunk: Zbuf, copies: &mut CopyCounter) -> Result<(), Fragmented> {
         self.compact(copies);
+        self.held = self.held.saturating_add(chunk.true_size());
         self.chunks.push(chunk).map_err(|_| Fragmented)
     }
 
@@ -54,25 +63,35 @@ impl Gather {
     #[inline]
     pub(super) fn retain<S: ByteStream>(
         &mut self,
-        mut chunk: Zbuf,
+        chunk: Zbuf,
         stream: &mut S,
         copies: &mut CopyCounter,
     ) -> Result<(), Fragmented> {
         let size = chunk.true_size();
-        if chunk.len() < size / SMALL || self.held.saturating_add(size) > self.budget {
-            self.pack(&mut chunk, stream, copies);
-            if chunk.is_empty() {
-                return Ok(());
-            }
+        let held = self.held.saturating_add(size);
+        if chunk.len() < size / SMALL || held > self.budget {
+            return self.retain_packed(chunk, stream, copies);
         }
-        let size = chunk.true_size();
-        self.push(chunk, copies)?;
-        self.held = self.held.saturating_add(size);
-        Ok(())
+        self.held = held;
+        self.push(chunk, copies)
+    }
+
+    #[cold]
+    fn retain_packed<S: ByteStream>(
+        &mut self,
+        mut chunk: Zbuf,
+        stream: &mut S,
+        copies: &mut CopyCounter,
+    ) -> Result<(), Fragmented> {
+        self.pack(&mut chunk, stream, copies);
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        self.held = self.held.saturating_add(chunk.true_size());
+        self.push(chunk, copies)
     }
 
     /// Appends `chunk` to the last obj, leaving it empty; if that one is shared, the chunk moves to a small fresh obj.
-    #[cold]
     fn pack<S: ByteStream>(&mut self, chunk: &mut Zbuf, stream: &mut S, copies: &mut CopyCounter) {
         let Some(last) = self.chunks.pop() else { return };
         let shared = match last.try_into_mut() {
@@ -101,7 +120,6 @@ impl Gather {
     }
 
     /// Pulls all bytes forward, so that every obj but the last is full.
-    #[cold]
     fn compact(&mut self, copies: &mut CopyCounter) {
         let sparse = core::mem::take(&mut self.chunks);
         self.held = 0;

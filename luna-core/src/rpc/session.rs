@@ -29,7 +29,7 @@ pub struct SessionConfig {
     /// Largest payload, both ways.
     pub max_payload: u32,
     /// Largest payload that is handed over whole; larger ones come in pieces as they arrive. At most [`MAX_GATHER`].
-    /// Objs of up to four times as many bytes may be held meanwhile: the receive window must allow for that.
+    /// Objs of up to four times as many bytes (and two more) may be held meanwhile: the receive window must allow for that.
     pub gather_limit: u32,
     /// Whether payloads are sent with a CRC-32C. One that arrives is always checked.
     pub payload_crc: bool,
@@ -134,6 +134,17 @@ impl<'m> Session<'m> {
             let kept = self.rx.keep(data, stream, &mut self.core.counters.copy_break);
             return if kept.is_ok() { Ok(()) } else { self.fragmented(stream, handler) };
         }
+        self.take_frames(data, stream, handler)
+    }
+
+    /// The long way. Apart, so that the short one has no frame to set up.
+    #[inline(never)]
+    fn take_frames<S: ByteStream, H: Handler>(
+        &mut self,
+        data: Zbuf,
+        stream: &mut S,
+        handler: &mut H,
+    ) -> Result<(), SessionError> {
         if self.core.ended {
             return Err(SessionError::Ended);
         }
@@ -270,3 +281,7 @@ impl<'m> Session<'m> {
         &self.core.counters
     }
 }
+
+// A server has one per connection: what it costs is a decision.
+#[cfg(target_pointer_width = "64")]
+static_assertions::const_assert!(size_of::<Session<'_>>() <= 2304);

@@ -74,7 +74,7 @@ fn over_the_budget_everything_is_packed_that_can_be() {
     let rx = testing::pool(1, 1024);
     let mut objs = Objs(testing::pool(1, 256));
     let mut copies = CopyCounter::default();
-    let mut gather = Gather::new(2048);
+    let mut gather = Gather::new(2048 * 2 / 3 + 1);
     for i in 0..10 {
         assert!(gather.retain(chunk(&rx, 0, &[i; 200]), &mut objs, &mut copies).is_ok());
     }

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::vec;
+use std::vec::Vec;
 
 use proptest::prelude::*;
 
@@ -67,9 +68,9 @@ proptest! {
             for name in &ever {
                 prop_assert_eq!(table.get(*name), model.get(name));
             }
-            let mut found: vec::Vec<_> = (0..table.len()).filter_map(|i| table.at(i).map(|(n, v)| (n, *v))).collect();
+            let mut found: Vec<_> = (0..table.len()).filter_map(|i| table.at(i).map(|(n, v)| (n, *v))).collect();
             found.sort_unstable();
-            prop_assert_eq!(found, model.iter().map(|(n, v)| (*n, *v)).collect::<vec::Vec<_>>());
+            prop_assert_eq!(found, model.iter().map(|(n, v)| (*n, *v)).collect::<Vec<_>>());
         }
     }
 }

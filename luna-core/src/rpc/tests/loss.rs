@@ -15,7 +15,7 @@ fn calls_in_flight_end_with_the_connection() {
         pair.a.session.cx(&mut pair.a.wire).cancel(cancelled);
         pair.a.closed(maybe_executed);
         let lost = Err(RpcError::ConnectionLost { maybe_executed });
-        assert_eq!(pair.a.app.outcomes(), [(3, Err(RpcError::Cancelled)), (1, lost.clone()), (2, lost)]);
+        assert_eq!(pair.a.app.outcomes(), [(1, lost.clone()), (2, lost), (3, Err(RpcError::Cancelled))]);
         assert_eq!(pair.a.session.counters().calls_lost, 2);
         assert_eq!(pair.a.session.poll_deadline(), None);
         assert!(pair.a.session.is_idle());
@@ -29,6 +29,19 @@ fn calls_in_flight_end_with_the_connection() {
         assert_eq!(pair.a.handle(b"x"), Err(SessionError::Ended));
         assert!(pair.a.wire.out.is_empty() || pair.a.wire.out.len() == 1, "nothing after the cancel");
     }
+}
+
+#[test]
+fn a_call_cancelled_while_the_others_are_lost_ends_as_cancelled() {
+    let mut pair = Pair::new();
+    pair.a.call(method::DETACH, b"", b"", None, 1).unwrap();
+    let second = pair.a.call(method::DETACH, b"", b"", None, 2).unwrap();
+    pair.a.app.cancel_next = Some(second);
+    pair.a.closed(true);
+    let lost = Err(RpcError::ConnectionLost { maybe_executed: true });
+    assert_eq!(pair.a.app.outcomes(), [(1, lost), (2, Err(RpcError::Cancelled))]);
+    assert_eq!(pair.a.session.poll_deadline(), None, "nothing is left to say");
+    assert!(pair.a.session.is_idle());
 }
 
 #[test]
