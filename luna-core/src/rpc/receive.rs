@@ -40,7 +40,7 @@ pub(super) struct Receiver {
     sink: Sink,
     /// Bytes of head or metadata that are here.
     got: u32,
-    /// Bytes of payload that are not here.
+    /// Bytes of payload that are not here; 0 between frames.
     missing: u32,
     /// The payload is gathered and has no CRC: pieces that do not complete it are kept, and that is all.
     plain: bool,
@@ -112,9 +112,6 @@ impl Receiver {
         stream: &mut S,
         copies: &mut CopyCounter,
     ) -> Result<(), Fragmented> {
-        if chunk.is_empty() {
-            return Ok(());
-        }
         self.missing -= chunk.len();
         self.gather.retain(chunk, stream, copies)
     }
@@ -393,7 +390,6 @@ impl Session<'_> {
     fn finish<S: ByteStream, H: Handler>(&mut self, stream: &mut S, handler: &mut H) -> Result<(), SessionError> {
         let Self { rx, core } = self;
         rx.stage = Stage::Head;
-        rx.plain = false;
         core.counters.frames_in += 1;
         if rx.sink != Sink::Gather {
             return self.finish_streamed(stream, handler);

@@ -86,13 +86,15 @@ fn over_the_budget_everything_is_packed_that_can_be() {
 #[test]
 fn a_full_vector_is_compacted() {
     let rx = testing::pool(1, 1024);
+    let mut objs = Objs(testing::pool(1, 256));
     let mut copies = CopyCounter::default();
     let mut gather = Gather::new(MAX_GATHER);
     let mut expected = Vec::new();
     for i in 0..100u8 {
         let part = [i; 600];
         expected.extend(part);
-        assert!(gather.push(chunk(&rx, 100, &part), &mut copies).is_ok(), "{i}");
+        assert!(gather.retain(chunk(&rx, 100, &part), &mut objs, &mut copies).is_ok(), "{i}");
+        assert_eq!(gather.held() as usize, gather.chunks.len() * 1024);
     }
     assert!(gather.chunks.len() <= MAX_CHUNKS);
     assert!(bytes(&gather) == expected);

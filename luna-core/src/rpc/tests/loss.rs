@@ -64,6 +64,7 @@ fn a_frame_cut_off_gives_its_memory_back() {
     pair.b.handle(&bytes[1448..2000]).unwrap();
     assert!(pair.b.session.held() > 0 && pair.b.objs() > 0);
     pair.b.closed(true);
+    assert_eq!(pair.b.handle(&bytes[2000..3000]), Err(SessionError::Ended));
     assert_eq!((pair.b.session.held(), pair.b.objs()), (0, 0));
     assert_eq!(pair.b.app.events, []);
 }
