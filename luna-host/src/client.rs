@@ -16,6 +16,8 @@ use crate::peer::{Peer, Tables};
 pub const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the end of a connection may take.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a port stays open behind its last connection.
+pub(crate) const LINGER: Duration = Duration::from_millis(20);
 /// Calls in flight.
 const CALLS: usize = 64;
 
@@ -120,6 +122,8 @@ enum State {
     Working,
     /// The job is done, or failed; the connection ends.
     Closing(Instant),
+    /// The connection is over; its last acknowledgment must still reach the peer, whose FIN would be sent in vain else.
+    Lingering(Instant),
     Over,
 }
 
@@ -158,7 +162,7 @@ impl<J: Job> Client<J> {
     pub fn finish(self) -> Result<J, ClientError> {
         match self.failure {
             Some(e) => Err(e),
-            None if matches!(self.state, State::Over | State::Closing(_)) => Ok(self.job),
+            None if matches!(self.state, State::Over | State::Lingering(_) | State::Closing(_)) => Ok(self.job),
             None => Err(ClientError::Interrupted),
         }
     }
@@ -169,7 +173,7 @@ impl<J: Job> Client<J> {
             Some(peer) => link.abort(peer.conn),
             None => self.state = State::Over,
         }
-        if !matches!(self.state, State::Over) {
+        if !matches!(self.state, State::Over | State::Lingering(_)) {
             self.state = State::Closing(Instant::now());
         }
     }
@@ -228,7 +232,7 @@ impl<J: Job> Endpoint for Client<J> {
             }
             _ => {}
         }
-        self.state = State::Over;
+        self.state = State::Lingering(Instant::now());
         if let Some(mut peer) = self.peer.take() {
             peer.on_closed(link, closed.maybe_delivered, &mut self.job);
         }
@@ -273,7 +277,8 @@ impl<J: Job> Endpoint for Client<J> {
                 }
                 self.state = State::Over;
             }
-            State::Connecting(_) | State::Closing(_) | State::Over => {}
+            State::Lingering(since) if since.elapsed() > LINGER => self.state = State::Over,
+            State::Connecting(_) | State::Closing(_) | State::Lingering(_) | State::Over => {}
         }
     }
 }

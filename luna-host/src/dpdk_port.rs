@@ -100,8 +100,7 @@ pub fn open(
     if listen.is_none() && !port.wait_link(LINK_PATIENCE) {
         return Err(DpdkError::NoPeer(nic.to_string()));
     }
-    let config =
-        LunaConfig { nic: nic.to_string(), path: path(net), neighbors, kernel, tcp, capacity, payload };
+    let config = LunaConfig { nic: nic.to_string(), path: path(net), neighbors, kernel, tcp, capacity, payload };
     let mut stack = LunaStack::new(seed.activate(), config)?;
     if let Some(listen) = listen {
         stack.listen(listen)?;

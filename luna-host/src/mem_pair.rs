@@ -53,7 +53,11 @@ impl Side {
     ///
     /// # Errors
     /// Without memory.
-    pub fn open(self, tcp: TcpConfig, capacity: Capacity) -> Result<LunaStack<MemQueue<'static, 'static>>, DriverError> {
+    pub fn open(
+        self,
+        tcp: TcpConfig,
+        capacity: Capacity,
+    ) -> Result<LunaStack<MemQueue<'static, 'static>>, DriverError> {
         let Self { end, mac, ip, peer, mtu } = self;
         let pool = |objs, size| memory::pool(objs, size, Pages::Ordinary).map(|p| &*Box::leak(Box::new(p)));
         let rx = pool(RX_OBJS, u32::from(mtu) + 64)?;
@@ -66,9 +70,6 @@ impl Side {
         let mut path = PathConfig::default();
         let added = path.addrs.push(Cidr { addr: ip, prefix: 24 });
         debug_assert!(added.is_ok(), "the first address");
-        LunaStack::new(
-            queue,
-            LunaConfig { nic, path, neighbors: vec![peer], kernel: None, tcp, capacity, payload },
-        )
+        LunaStack::new(queue, LunaConfig { nic, path, neighbors: vec![peer], kernel: None, tcp, capacity, payload })
     }
 }

@@ -49,7 +49,9 @@ pub fn region(zones: usize, pages: Pages) -> Result<Region, MemoryError> {
     let len = zones * ZONE_SIZE;
     let map_error = |kind| move |source| MemoryError::Map { mib: len >> 20, kind, source };
     let mut map = match pages {
-        Pages::Huge => MmapOptions::new().len(len).huge(Some(21)).populate().map_anon().map_err(map_error("hugepage"))?,
+        Pages::Huge => {
+            MmapOptions::new().len(len).huge(Some(21)).populate().map_anon().map_err(map_error("hugepage"))?
+        }
         Pages::Ordinary => ordinary(len).map_err(map_error("ordinary"))?,
     };
     let skip = map.as_ptr().align_offset(ZONE_SIZE);

@@ -110,20 +110,18 @@ impl Reassembly {
 
     /// Takes the first piece when it begins at or before `rcv_nxt`, cut to what is new. Returns the memory that it pins.
     pub(crate) fn pop(&mut self, pool: &mut OutOfOrders<'_>, rcv_nxt: SeqNum) -> Option<(Zbuf, u32)> {
-        loop {
-            if self.head == NIL || pool.at(self.head).seq.after(rcv_nxt) {
-                return None;
-            }
-            let node = self.head;
-            let item = pool.at_mut(node);
-            let (seq, data) = (item.seq, item.data.take());
-            self.head = item.next;
-            pool.release(node);
-            let mut data = data?;
-            let pinned = data.true_size();
-            data.trim_front(rcv_nxt.distance_from(seq));
-            return Some((data, pinned));
+        if self.head == NIL || pool.at(self.head).seq.after(rcv_nxt) {
+            return None;
         }
+        let node = self.head;
+        let item = pool.at_mut(node);
+        let (seq, data) = (item.seq, item.data.take());
+        self.head = item.next;
+        pool.release(node);
+        let mut data = data?;
+        let pinned = data.true_size();
+        data.trim_front(rcv_nxt.distance_from(seq));
+        Some((data, pinned))
     }
 
     pub(crate) fn clear(&mut self, pool: &mut OutOfOrders<'_>) {

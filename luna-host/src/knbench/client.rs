@@ -11,7 +11,7 @@ use luna_core::rpc::{
 use luna_core::zbuf::{Frag, Pool, Zbuf};
 
 use super::stats::Latencies;
-use crate::client::{CONNECT_PATIENCE, ClientError};
+use crate::client::{CONNECT_PATIENCE, ClientError, LINGER};
 use crate::link::{Closed, ConnKey, ConnectError, Endpoint, Transport};
 use crate::pattern;
 use crate::peer::{Peer, Tables};
@@ -53,6 +53,8 @@ enum Phase {
     Measure(Instant),
     /// Nothing new is sent.
     Drain(Instant),
+    /// The last acknowledgments leave.
+    Linger(Instant),
     Over,
 }
 
@@ -154,7 +156,7 @@ impl Knbench {
             Phase::Start | Phase::Connecting(_) => None,
             Phase::Warmup(since) => Some((since.elapsed().as_secs_f64() / all).min(1.0)),
             Phase::Measure(since) => Some(((warmup + since.elapsed()).as_secs_f64() / all).min(1.0)),
-            Phase::Drain(_) | Phase::Over => Some(1.0),
+            Phase::Drain(_) | Phase::Linger(_) | Phase::Over => Some(1.0),
         }
     }
 
@@ -163,7 +165,7 @@ impl Knbench {
         if let Phase::Measure(since) = self.shared.phase {
             self.measured = since.elapsed();
         }
-        if !matches!(self.shared.phase, Phase::Over | Phase::Drain(_)) {
+        if !matches!(self.shared.phase, Phase::Over | Phase::Linger(_) | Phase::Drain(_)) {
             self.shared.phase = Phase::Drain(Instant::now());
         }
     }
@@ -255,11 +257,12 @@ impl Knbench {
                         }
                     }
                     if self.lanes.iter().all(|l| l.peer.is_none()) || since.elapsed() > DRAIN_PATIENCE {
-                        self.shared.phase = Phase::Over;
+                        self.shared.phase = Phase::Linger(Instant::now());
                     }
                 }
             }
-            Phase::Connecting(_) | Phase::Warmup(_) | Phase::Measure(_) | Phase::Over => {}
+            Phase::Linger(since) if since.elapsed() > LINGER => self.shared.phase = Phase::Over,
+            Phase::Connecting(_) | Phase::Warmup(_) | Phase::Measure(_) | Phase::Linger(_) | Phase::Over => {}
         }
     }
 }
@@ -429,7 +432,7 @@ impl Endpoint for Knbench {
             peer.on_closed(link, closed.maybe_delivered, &mut visit);
             self.ended.add(&session_counters(peer.session.counters()));
         }
-        if !matches!(self.shared.phase, Phase::Drain(_) | Phase::Over) {
+        if !matches!(self.shared.phase, Phase::Drain(_) | Phase::Linger(_) | Phase::Over) {
             let (remote, why) = (self.shared.config.remote, closed.kind);
             self.fail(if up { ClientError::Lost { remote, why } } else { ClientError::Connect { remote, why } });
         }

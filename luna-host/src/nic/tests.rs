@@ -12,7 +12,8 @@ fn parse(text: &str) -> Result<Nic, NicError> {
 fn the_documented_forms_parse() {
     assert_eq!(parse("mem"), Ok(Nic::Mem { mtu: 1500 }));
     assert_eq!(parse("mem:mtu=9000"), Ok(Nic::Mem { mtu: 9000 }));
-    let Nic::AfXdp { iface, net } = parse("af_xdp:iface=veth0,addr=10.9.0.2/24,peer=10.9.0.1@02:00:00:00:00:01").unwrap()
+    let Nic::AfXdp { iface, net } =
+        parse("af_xdp:iface=veth0,addr=10.9.0.2/24,peer=10.9.0.1@02:00:00:00:00:01").unwrap()
     else {
         panic!("not af_xdp")
     };
@@ -23,7 +24,8 @@ fn the_documented_forms_parse() {
     for example in [AF_XDP_EXAMPLE, MEMIF_EXAMPLE, VIRTIO_EXAMPLE] {
         parse(example).unwrap();
     }
-    let six = parse("virtio:path=/run/v,role=user,addr=fd00::2/64,peer=fd00::1,peer=fd00::3,gateway=fd00::1,vlan=7").unwrap();
+    let six =
+        parse("virtio:path=/run/v,role=user,addr=fd00::2/64,peer=fd00::1,peer=fd00::3,gateway=fd00::1,vlan=7").unwrap();
     assert_eq!(six.net().unwrap().peers.len(), 2);
 }
 

@@ -133,7 +133,13 @@ impl Visitor {
     }
 
     /// Sends what waited, as far as that goes.
-    pub fn retry<T: Transport>(&mut self, services: &mut Services, session: &mut Session<'_>, link: &mut T, conn: ConnKey) {
+    pub fn retry<T: Transport>(
+        &mut self,
+        services: &mut Services,
+        session: &mut Session<'_>,
+        link: &mut T,
+        conn: ConnKey,
+    ) {
         while let Some((reply, pending)) = self.later.pop_front() {
             let mut answer = match pending {
                 Pending::Answer(answer) => answer,

@@ -38,7 +38,8 @@ fn a_blob_comes_back_with_its_hash() {
 
 #[test]
 fn names_that_leave_the_root_are_refused() {
-    for bad in ["", ".", "..", "../x", "a/b", "/etc/passwd", "a\\b", "a\0b", "a\nb", ".luna-put-1-1", &"x".repeat(201)] {
+    for bad in ["", ".", "..", "../x", "a/b", "/etc/passwd", "a\\b", "a\0b", "a\nb", ".luna-put-1-1", &"x".repeat(201)]
+    {
         assert!(matches!(BlobName::parse(bad.as_bytes()), Err(StoreError::Name(_))), "{bad:?}");
     }
     assert!(BlobName::parse(b"\xff").is_err());
