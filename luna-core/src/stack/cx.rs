@@ -200,7 +200,7 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
         // Receiver's side of silly window avoidance (RFC 9293 §3.8.6.2.2): only a worthwhile opening is announced.
         let open = c.rcv_adv.distance_from(c.rcv_nxt);
         let gain = c.window_edge(&s.config.tcp).distance_from(c.rcv_nxt).saturating_sub(open);
-        if gain >= (2 * u32::from(c.mss)).min(s.config.tcp.rcv_wnd / 2) && open < s.config.tcp.rcv_wnd / 2 {
+        if gain >= c.worthwhile_window(&s.config.tcp, 2) && open < s.config.tcp.rcv_wnd / 2 {
             c.flags.set_ack_now(true);
             s.mark_dirty(slot);
         }

@@ -258,11 +258,17 @@ impl<Q: NicQueue> Stack<'_, Q> {
             if len > wnd_room {
                 // Sender's side of silly window avoidance (RFC 9293 §3.8.6.2.1).
                 let worthwhile = wnd_room >= mss || wnd_room >= c.cold.max_window / 2;
-                if wnd_room == 0 || !worthwhile && flight > 0 {
+                // With nothing in flight the timer decides: a probe, or as much as the window takes after all.
+                if wnd_room == 0 || !worthwhile && !(c.flags.probe_now() && flight == 0) {
                     if flight == 0 {
                         self.enter_persist(slot);
                     }
                     return Output::Done;
+                }
+                if c.flags.persist() {
+                    c.flags.set_persist(false);
+                    c.flags.set_probe_now(false);
+                    c.rto_at = Instant::FAR;
                 }
                 len = wnd_room;
             } else if len < mss && self.config.tcp.nagle && flight > 0 && !fin {

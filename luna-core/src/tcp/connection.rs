@@ -296,14 +296,23 @@ impl Connection {
         if self.flags.fin_sent() { 0 } else { self.send.end.distance_from(self.snd_nxt.later(self.cold.iss + 1)) }
     }
 
-    /// The window to advertise now, as its right edge; never left of what was advertised (RFC 9293 §3.8.6).
+    /// The window to advertise now, as its right edge; never left of what was advertised (RFC 9293 §3.8.6), and moved
+    /// only by what is worth a segment (§3.8.6.2.2).
     #[inline(always)]
     pub(crate) fn window_edge(&self, config: &TcpConfig) -> SeqNum {
         let room = config.rcv_budget.saturating_sub(self.rcv_held) / 2;
         let scaled_max = 0xffff_u32 << self.rcv_scale;
         // Whole units of the scale, or the field would promise less than is meant.
         let window = room.min(config.rcv_wnd).min(scaled_max) >> self.rcv_scale << self.rcv_scale;
-        self.rcv_adv.later(self.rcv_nxt + window)
+        let edge = self.rcv_nxt + window;
+        if edge - self.rcv_adv < self.worthwhile_window(config, 1) as i32 { self.rcv_adv } else { edge }
+    }
+
+    /// `segments` full ones, or half of the largest window that can be.
+    #[inline(always)]
+    pub(crate) fn worthwhile_window(&self, config: &TcpConfig, segments: u32) -> u32 {
+        let largest = config.rcv_wnd.min(config.rcv_budget / 2);
+        (segments * u32::from(self.mss)).min(largest / 2).max(1)
     }
 
     /// TSval for `now_ms`.
