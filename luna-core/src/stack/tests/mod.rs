@@ -6,4 +6,5 @@ mod forge;
 mod harness;
 mod limits;
 mod loss;
+mod window;
 mod zero_copy;
