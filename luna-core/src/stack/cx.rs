@@ -168,11 +168,15 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
             return Err(SendError::Revoked);
         }
         let limit = u64::from(s.config.tcp.snd_buf);
-        if total > limit {
+        if total > limit || iov.len() > s.sends.capacity() as usize {
             return Err(SendError::TooLarge);
         }
-        if u64::from(c.send.queued()) + total > limit || (s.sends.available() as usize) < iov.len() {
+        let entries = (s.sends.available() as usize) < iov.len();
+        if entries || u64::from(c.send.queued()) + total > limit {
             c.flags.set_wants_room(true);
+            if entries {
+                s.entries_wanted = s.entries_wanted.max(iov.len() as u32);
+            }
             s.counters.sends_refused += 1;
             return Err(SendError::Full);
         }

@@ -100,9 +100,28 @@ impl<Q: NicQueue> Stack<'_, Q> {
             self.release_entry(i, id, Released::Acked, app);
         }
         let c = self.conns.at_mut(slot);
-        if c.flags.wants_room() && c.send.queued() <= self.config.tcp.snd_buf / 2 && self.sends.available() > 0 {
+        if c.flags.wants_room() && c.send.queued() <= self.config.tcp.snd_buf / 2 {
+            if self.sends.available() == 0 {
+                self.entries_wanted = self.entries_wanted.max(1);
+                return;
+            }
             c.flags.set_wants_room(false);
             app.on_writable(&mut Cx { stack: self }, id);
+        }
+    }
+
+    /// Entries are free again: tells every connection that was refused some, whoever had them.
+    #[cold]
+    pub(super) fn tell_writable<A: App<Q>>(&mut self, app: &mut A) {
+        self.entries_wanted = 0;
+        for slot in 0..self.conns.capacity() {
+            let c = self.conns.at_mut(slot);
+            let waits = c.state != State::Closed && c.flags.wants_room() && !c.flags.detached();
+            if waits && c.send.queued() <= self.config.tcp.snd_buf / 2 {
+                c.flags.set_wants_room(false);
+                let id = self.id_of(slot);
+                app.on_writable(&mut Cx { stack: self }, id);
+            }
         }
     }
 

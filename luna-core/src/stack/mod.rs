@@ -108,6 +108,8 @@ pub struct Stack<'m, Q> {
     stalled: u32,
     /// Acknowledged foreign memory that a device may still hold.
     linger: List,
+    /// Sends were refused for want of entries that other connections had: so many are to be free before they are told.
+    entries_wanted: u32,
     /// The connection of the last segment: bursts come in runs.
     last: u32,
     now: Instant,
@@ -160,6 +162,7 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
             dirty: List::EMPTY,
             stalled: NIL,
             linger: List::EMPTY,
+            entries_wanted: 0,
             last: NIL,
             now,
             now_ms: now.as_millis_u32(),
@@ -211,6 +214,9 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
             self.counters.clock_jumps += 1;
         }
         self.release_lingering(app);
+        if self.entries_wanted > 0 && self.sends.available() >= self.entries_wanted {
+            self.tell_writable(app);
+        }
         let sent = self.flush_dirty(app);
         for path in &mut self.paths {
             path.queue.flush();
