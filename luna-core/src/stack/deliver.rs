@@ -49,12 +49,10 @@ impl<Q: NicQueue> Stack<'_, Q> {
             return app.on_connected(&mut Cx { stack: self }, id);
         }
         let listener = c.cold.listener;
-        let mut user = 0;
-        if let Some(l) = self.listeners.get_mut(listener as usize) {
-            l.pending = l.pending.saturating_sub(1);
-            user = l.user;
-        }
-        self.conns.at_mut(slot).cold.listener = NIL;
+        super::listener::handshake_over(self.listeners, listener, c.cold.listener_generation);
+        let c = self.conns.at_mut(slot);
+        c.cold.listener = NIL;
+        let user = core::mem::take(&mut c.cold.user);
         let remote = self.remote_of(slot);
         app.on_accepted(&mut Cx { stack: self }, id, user, remote);
     }
@@ -225,11 +223,9 @@ impl<Q: NicQueue> Stack<'_, Q> {
     pub(super) fn free(&mut self, slot: u32) {
         self.wheel.cancel(&mut self.conns, slot);
         let c = self.conns.at_mut(slot);
-        let (key, listener) = (c.key, c.cold.listener);
+        let key = c.key;
+        super::listener::handshake_over(self.listeners, c.cold.listener, c.cold.listener_generation);
         self.flows.remove(&key, slot);
-        if let Some(l) = self.listeners.get_mut(listener as usize) {
-            l.pending = l.pending.saturating_sub(1);
-        }
         let c = self.conns.at_mut(slot);
         c.state = State::Closed;
         c.key = super::flow::FlowKey::default();

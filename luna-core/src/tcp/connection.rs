@@ -130,6 +130,7 @@ const_assert!(core::mem::offset_of!(Connection, cold) <= 4 * 64);
 #[derive(Debug)]
 pub(crate) struct Cold {
     pub(crate) template: Option<HeaderTemplate>,
+    /// The application's number; the listener's, until the connection is accepted.
     pub(crate) user: u64,
     pub(crate) iss: SeqNum,
     pub(crate) max_window: u32,
@@ -141,6 +142,7 @@ pub(crate) struct Cold {
     /// Deadline of a whole phase: connecting, user timeout, FIN-WAIT-2, TIME-WAIT.
     pub(crate) give_up_at: Instant,
     pub(crate) listener: u32,
+    pub(crate) listener_generation: u32,
     pub(crate) wheel_prev: u32,
     pub(crate) wheel_next: u32,
     pub(crate) wheel_slot: u16,
@@ -198,6 +200,7 @@ impl Default for Connection {
                 dup_acks: 0,
                 give_up_at: Instant::FAR,
                 listener: NIL,
+                listener_generation: 0,
                 wheel_prev: NIL,
                 wheel_next: NIL,
                 wheel_slot: NO_SLOT,
