@@ -140,7 +140,8 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
     }
 
     /// Queues all of `iov` for sending, or nothing. On success `iov` is drained, and `on_released` comes exactly once
-    /// with `token`. The data leaves at the end of this burst or turn.
+    /// with `token`. A send of foreign memory is reported once nothing else refers to its buffers: whoever keeps a clone
+    /// of one holds up the reports of later ones too. The data leaves at the end of this burst or turn.
     ///
     /// # Errors
     /// [`SendError`]; `iov` is untouched.

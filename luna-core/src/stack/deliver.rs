@@ -5,7 +5,7 @@ use crate::nic::NicQueue;
 use crate::slab::NIL;
 use crate::tcp::input::Outcome;
 use crate::tcp::{State, connection::Connection};
-use crate::zbuf::Zbuf;
+use crate::zbuf::{Foreign, Frag, Zbuf};
 
 /// Whether a connection is still there after callbacks.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -167,11 +167,11 @@ impl<Q: NicQueue> Stack<'_, Q> {
     fn release_first_lingering<A: App<Q>>(&mut self, app: &mut A) -> bool {
         use crate::slab::Node;
         let i = self.linger.head;
-        let e = self.sends.at_mut(i);
-        let held = e.frag.as_ref().and_then(|f| f.with_foreign(|m| !m.is_unique()));
-        if held == Some(true) {
+        let held = |f: &Frag| f.with_foreign(|m| !m.is_unique() && m.references() > self.lingering_parts_of(m));
+        if self.sends.at(i).frag.as_ref().and_then(held) == Some(true) {
             return false;
         }
+        let e = self.sends.at_mut(i);
         self.linger.head = e.next();
         if self.linger.head == NIL {
             self.linger = List::EMPTY;
@@ -183,6 +183,20 @@ impl<Q: NicQueue> Stack<'_, Q> {
             app.on_released(&mut Cx { stack: self }, id, token, outcome);
         }
         true
+    }
+
+    /// Entries that wait here with parts of one buffer: they do not keep each other waiting.
+    #[cold]
+    fn lingering_parts_of(&self, buffer: &Foreign) -> u32 {
+        use crate::slab::Node;
+        let (mut n, mut at) = (0, self.linger.head);
+        while at != NIL {
+            let e = self.sends.at(at);
+            let same = e.frag.as_ref().and_then(|f| f.with_foreign(|m| m.same_buffer(buffer)));
+            n += u32::from(same == Some(true));
+            at = e.next();
+        }
+        n
     }
 
     /// The connection is over: reports every send once, then the end, then frees the slot (or keeps it for TIME-WAIT).
