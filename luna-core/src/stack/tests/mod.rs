@@ -2,7 +2,9 @@
 
 mod basic;
 mod close;
+mod foreign;
 mod forge;
+mod fuzz;
 mod harness;
 mod limits;
 mod loss;
