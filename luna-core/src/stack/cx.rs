@@ -140,7 +140,8 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
     }
 
     /// Queues all of `iov` for sending, or nothing. On success `iov` is drained, and `on_released` comes exactly once
-    /// with `token`. The data leaves at the end of this burst or turn.
+    /// with `token`. A send of foreign memory is reported once nothing else refers to its buffers: whoever keeps a clone
+    /// of one holds up the reports of later ones too. The data leaves at the end of this burst or turn.
     ///
     /// # Errors
     /// [`SendError`]; `iov` is untouched.
@@ -168,11 +169,15 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
             return Err(SendError::Revoked);
         }
         let limit = u64::from(s.config.tcp.snd_buf);
-        if total > limit {
+        if total > limit || iov.len() > s.sends.capacity() as usize {
             return Err(SendError::TooLarge);
         }
-        if u64::from(c.send.queued()) + total > limit || (s.sends.available() as usize) < iov.len() {
+        let entries = (s.sends.available() as usize) < iov.len();
+        if entries || u64::from(c.send.queued()) + total > limit {
             c.flags.set_wants_room(true);
+            if entries {
+                s.entries_wanted = s.entries_wanted.max(iov.len() as u32);
+            }
             s.counters.sends_refused += 1;
             return Err(SendError::Full);
         }
@@ -200,7 +205,7 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
         // Receiver's side of silly window avoidance (RFC 9293 §3.8.6.2.2): only a worthwhile opening is announced.
         let open = c.rcv_adv.distance_from(c.rcv_nxt);
         let gain = c.window_edge(&s.config.tcp).distance_from(c.rcv_nxt).saturating_sub(open);
-        if gain >= (2 * u32::from(c.mss)).min(s.config.tcp.rcv_wnd / 2) && open < s.config.tcp.rcv_wnd / 2 {
+        if gain >= c.worthwhile_window(&s.config.tcp, 2) && open < s.config.tcp.rcv_wnd / 2 {
             c.flags.set_ack_now(true);
             s.mark_dirty(slot);
         }

@@ -5,7 +5,7 @@ use crate::nic::NicQueue;
 use crate::slab::NIL;
 use crate::tcp::input::Outcome;
 use crate::tcp::{State, connection::Connection};
-use crate::zbuf::Zbuf;
+use crate::zbuf::{Foreign, Frag, Zbuf};
 
 /// Whether a connection is still there after callbacks.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,12 +49,10 @@ impl<Q: NicQueue> Stack<'_, Q> {
             return app.on_connected(&mut Cx { stack: self }, id);
         }
         let listener = c.cold.listener;
-        let mut user = 0;
-        if let Some(l) = self.listeners.get_mut(listener as usize) {
-            l.pending = l.pending.saturating_sub(1);
-            user = l.user;
-        }
-        self.conns.at_mut(slot).cold.listener = NIL;
+        super::listener::handshake_over(self.listeners, listener, c.cold.listener_generation);
+        let c = self.conns.at_mut(slot);
+        c.cold.listener = NIL;
+        let user = core::mem::take(&mut c.cold.user);
         let remote = self.remote_of(slot);
         app.on_accepted(&mut Cx { stack: self }, id, user, remote);
     }
@@ -100,9 +98,28 @@ impl<Q: NicQueue> Stack<'_, Q> {
             self.release_entry(i, id, Released::Acked, app);
         }
         let c = self.conns.at_mut(slot);
-        if c.flags.wants_room() && c.send.queued() <= self.config.tcp.snd_buf / 2 && self.sends.available() > 0 {
+        if c.flags.wants_room() && c.send.queued() <= self.config.tcp.snd_buf / 2 {
+            if self.sends.available() == 0 {
+                self.entries_wanted = self.entries_wanted.max(1);
+                return;
+            }
             c.flags.set_wants_room(false);
             app.on_writable(&mut Cx { stack: self }, id);
+        }
+    }
+
+    /// Entries are free again: tells every connection that was refused some, whoever had them.
+    #[cold]
+    pub(super) fn tell_writable<A: App<Q>>(&mut self, app: &mut A) {
+        self.entries_wanted = 0;
+        for slot in 0..self.conns.capacity() {
+            let c = self.conns.at_mut(slot);
+            let waits = c.state != State::Closed && c.flags.wants_room() && !c.flags.detached();
+            if waits && c.send.queued() <= self.config.tcp.snd_buf / 2 {
+                c.flags.set_wants_room(false);
+                let id = self.id_of(slot);
+                app.on_writable(&mut Cx { stack: self }, id);
+            }
         }
     }
 
@@ -150,11 +167,11 @@ impl<Q: NicQueue> Stack<'_, Q> {
     fn release_first_lingering<A: App<Q>>(&mut self, app: &mut A) -> bool {
         use crate::slab::Node;
         let i = self.linger.head;
-        let e = self.sends.at_mut(i);
-        let held = e.frag.as_ref().and_then(|f| f.with_foreign(|m| !m.is_unique()));
-        if held == Some(true) {
+        let held = |f: &Frag| f.with_foreign(|m| !m.is_unique() && m.references() > self.lingering_parts_of(m));
+        if self.sends.at(i).frag.as_ref().and_then(held) == Some(true) {
             return false;
         }
+        let e = self.sends.at_mut(i);
         self.linger.head = e.next();
         if self.linger.head == NIL {
             self.linger = List::EMPTY;
@@ -166,6 +183,20 @@ impl<Q: NicQueue> Stack<'_, Q> {
             app.on_released(&mut Cx { stack: self }, id, token, outcome);
         }
         true
+    }
+
+    /// Entries that wait here with parts of one buffer: they do not keep each other waiting.
+    #[cold]
+    fn lingering_parts_of(&self, buffer: &Foreign) -> u32 {
+        use crate::slab::Node;
+        let (mut n, mut at) = (0, self.linger.head);
+        while at != NIL {
+            let e = self.sends.at(at);
+            let same = e.frag.as_ref().and_then(|f| f.with_foreign(|m| m.same_buffer(buffer)));
+            n += u32::from(same == Some(true));
+            at = e.next();
+        }
+        n
     }
 
     /// The connection is over: reports every send once, then the end, then frees the slot (or keeps it for TIME-WAIT).
@@ -206,11 +237,9 @@ impl<Q: NicQueue> Stack<'_, Q> {
     pub(super) fn free(&mut self, slot: u32) {
         self.wheel.cancel(&mut self.conns, slot);
         let c = self.conns.at_mut(slot);
-        let (key, listener) = (c.key, c.cold.listener);
+        let key = c.key;
+        super::listener::handshake_over(self.listeners, c.cold.listener, c.cold.listener_generation);
         self.flows.remove(&key, slot);
-        if let Some(l) = self.listeners.get_mut(listener as usize) {
-            l.pending = l.pending.saturating_sub(1);
-        }
         let c = self.conns.at_mut(slot);
         c.state = State::Closed;
         c.key = super::flow::FlowKey::default();

@@ -127,6 +127,8 @@ impl<Q: NicQueue> Stack<'_, Q> {
         self.set_template(slot, Some(packet.src_mac));
         if let Some(x) = self.listeners.get_mut(l as usize) {
             x.pending += 1;
+            let cold = &mut self.conns.at_mut(slot).cold;
+            (cold.listener_generation, cold.user) = (x.generation, x.user);
         }
         self.counters.passive_opens += 1;
         self.mark_dirty(slot);

@@ -49,6 +49,13 @@ pub(crate) fn find(listeners: &[Listener], addr: IpAddr, port: u16, path: u8) ->
     fits(true).or_else(|| fits(false)).map(|i| i as u32)
 }
 
+/// A handshake ended, well or not; its listener may be gone, and the slot another's.
+pub(crate) fn handshake_over(listeners: &mut [Listener], slot: u32, generation: u32) {
+    if let Some(l) = listeners.get_mut(slot as usize).filter(|l| l.generation == generation) {
+        l.pending = l.pending.saturating_sub(1);
+    }
+}
+
 /// The slot that `id` names, if it still does.
 pub(crate) fn get(listeners: &mut [Listener], id: ListenerId) -> Option<&mut Listener> {
     listeners.get_mut(id.slot as usize).filter(|l| l.generation == id.generation && l.bind.is_some())

@@ -105,9 +105,11 @@ pub struct Stack<'m, Q> {
     /// Connections with output to do at the burst's end, in order.
     dirty: List,
     /// Connections whose output could not leave; tried again in the next turn.
-    stalled: u32,
+    stalled: List,
     /// Acknowledged foreign memory that a device may still hold.
     linger: List,
+    /// Sends were refused for want of entries that other connections had: so many are to be free before they are told.
+    entries_wanted: u32,
     /// The connection of the last segment: bursts come in runs.
     last: u32,
     now: Instant,
@@ -158,8 +160,9 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
             counters: Counters::default(),
             copies: TxCopies::default(),
             dirty: List::EMPTY,
-            stalled: NIL,
+            stalled: List::EMPTY,
             linger: List::EMPTY,
+            entries_wanted: 0,
             last: NIL,
             now,
             now_ms: now.as_millis_u32(),
@@ -211,11 +214,14 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
             self.counters.clock_jumps += 1;
         }
         self.release_lingering(app);
+        if self.entries_wanted > 0 && self.sends.available() >= self.entries_wanted {
+            self.tell_writable(app);
+        }
         let sent = self.flush_dirty(app);
         for path in &mut self.paths {
             path.queue.flush();
         }
-        if frames > 0 || fired || sent || !drained || self.stalled != NIL || self.linger.head != NIL {
+        if frames > 0 || fired || sent || !drained || self.stalled.head != NIL || self.linger.head != NIL {
             Turn::Busy
         } else {
             Turn::IdleUntil(self.wheel.next())
@@ -329,7 +335,17 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
     }
 
     fn retry_stalled(&mut self) {
-        let mut slot = core::mem::replace(&mut self.stalled, NIL);
+        let List { head, tail } = core::mem::replace(&mut self.stalled, List::EMPTY);
+        if head == NIL {
+            return;
+        }
+        // The first had its turn: it goes last, or it would take all room again.
+        let mut slot = core::mem::replace(&mut self.conns.at_mut(head).next_dirty, NIL);
+        if slot == NIL {
+            slot = head;
+        } else {
+            self.conns.at_mut(tail).next_dirty = head;
+        }
         while slot != NIL {
             let c = self.conns.at_mut(slot);
             let next = c.next_dirty;

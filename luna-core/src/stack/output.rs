@@ -66,8 +66,13 @@ impl<Q: NicQueue> Stack<'_, Q> {
     fn stall(&mut self, slot: u32) {
         let c = self.conns.at_mut(slot);
         c.flags.set_dirty(true);
-        c.next_dirty = self.stalled;
-        self.stalled = slot;
+        c.next_dirty = NIL;
+        if self.stalled.tail == NIL {
+            self.stalled.head = slot;
+        } else {
+            self.conns.at_mut(self.stalled.tail).next_dirty = slot;
+        }
+        self.stalled.tail = slot;
     }
 
     /// Asks the application for the next hop once; true when it is known by now.
@@ -188,8 +193,8 @@ impl<Q: NicQueue> Stack<'_, Q> {
                 Sent::Stalled => return Output::Stalled,
                 Sent::Revoked => return Output::Revoked,
             };
-            if sent < piece.len && !self.split_segment(slot, i, sent) {
-                return Output::Stalled;
+            if sent < piece.len {
+                self.split_segment(slot, i, sent);
             }
             let (now, config) = (self.now, self.config.tcp);
             let s = self.segments.at_mut(i);
@@ -205,11 +210,12 @@ impl<Q: NicQueue> Stack<'_, Q> {
         }
     }
 
-    /// A retransmission took only `sent` bytes of record `i`: the rest becomes a record of its own, still lost.
-    fn split_segment(&mut self, slot: u32, i: u32, sent: u32) -> bool {
+    /// A retransmission took only `sent` bytes of record `i`: the rest becomes a record of its own, still lost. Without a
+    /// free record it counts as sent, and the timer repairs it: trying again would send the same bytes every turn.
+    fn split_segment(&mut self, slot: u32, i: u32, sent: u32) {
         let Some(j) = self.segments.alloc() else {
             self.counters.no_segment_record += 1;
-            return false;
+            return;
         };
         let s = self.segments.at(i);
         let at =
@@ -232,7 +238,6 @@ impl<Q: NicQueue> Stack<'_, Q> {
         if list.tail == i {
             list.tail = j;
         }
-        true
     }
 
     /// Sends what was never sent, as both windows allow; then FIN, when it is due.
@@ -258,11 +263,17 @@ impl<Q: NicQueue> Stack<'_, Q> {
             if len > wnd_room {
                 // Sender's side of silly window avoidance (RFC 9293 §3.8.6.2.1).
                 let worthwhile = wnd_room >= mss || wnd_room >= c.cold.max_window / 2;
-                if wnd_room == 0 || !worthwhile && flight > 0 {
+                // With nothing in flight the timer decides: a probe, or as much as the window takes after all.
+                if wnd_room == 0 || !worthwhile && !(c.flags.probe_now() && flight == 0) {
                     if flight == 0 {
                         self.enter_persist(slot);
                     }
                     return Output::Done;
+                }
+                if c.flags.persist() {
+                    c.flags.set_persist(false);
+                    c.flags.set_probe_now(false);
+                    c.rto_at = Instant::FAR;
                 }
                 len = wnd_room;
             } else if len < mss && self.config.tcp.nagle && flight > 0 && !fin {

@@ -165,7 +165,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
             seq: c.cold.iss,
             ack: if answer { c.rcv_nxt } else { SeqNum(0) },
             flags: if answer { TcpFlags::SYN.union(TcpFlags::ACK) } else { TcpFlags::SYN },
-            window: config.rcv_wnd.min(0xffff) as u16,
+            window: crate::tcp::handshake::syn_window(&config) as u16,
             ts: None,
             ecn: 0,
             options: Some(&options),

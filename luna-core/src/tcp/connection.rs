@@ -130,6 +130,7 @@ const_assert!(core::mem::offset_of!(Connection, cold) <= 4 * 64);
 #[derive(Debug)]
 pub(crate) struct Cold {
     pub(crate) template: Option<HeaderTemplate>,
+    /// The application's number; the listener's, until the connection is accepted.
     pub(crate) user: u64,
     pub(crate) iss: SeqNum,
     pub(crate) max_window: u32,
@@ -141,6 +142,7 @@ pub(crate) struct Cold {
     /// Deadline of a whole phase: connecting, user timeout, FIN-WAIT-2, TIME-WAIT.
     pub(crate) give_up_at: Instant,
     pub(crate) listener: u32,
+    pub(crate) listener_generation: u32,
     pub(crate) wheel_prev: u32,
     pub(crate) wheel_next: u32,
     pub(crate) wheel_slot: u16,
@@ -198,6 +200,7 @@ impl Default for Connection {
                 dup_acks: 0,
                 give_up_at: Instant::FAR,
                 listener: NIL,
+                listener_generation: 0,
                 wheel_prev: NIL,
                 wheel_next: NIL,
                 wheel_slot: NO_SLOT,
@@ -296,14 +299,23 @@ impl Connection {
         if self.flags.fin_sent() { 0 } else { self.send.end.distance_from(self.snd_nxt.later(self.cold.iss + 1)) }
     }
 
-    /// The window to advertise now, as its right edge; never left of what was advertised (RFC 9293 §3.8.6).
+    /// The window to advertise now, as its right edge; never left of what was advertised (RFC 9293 §3.8.6), and moved
+    /// only by what is worth a segment (§3.8.6.2.2).
     #[inline(always)]
     pub(crate) fn window_edge(&self, config: &TcpConfig) -> SeqNum {
         let room = config.rcv_budget.saturating_sub(self.rcv_held) / 2;
         let scaled_max = 0xffff_u32 << self.rcv_scale;
         // Whole units of the scale, or the field would promise less than is meant.
         let window = room.min(config.rcv_wnd).min(scaled_max) >> self.rcv_scale << self.rcv_scale;
-        self.rcv_adv.later(self.rcv_nxt + window)
+        let edge = self.rcv_nxt + window;
+        if edge - self.rcv_adv < self.worthwhile_window(config, 1) as i32 { self.rcv_adv } else { edge }
+    }
+
+    /// `segments` full ones, or half of the largest window that can be.
+    #[inline(always)]
+    pub(crate) fn worthwhile_window(&self, config: &TcpConfig, segments: u32) -> u32 {
+        let largest = config.rcv_wnd.min(config.rcv_budget / 2);
+        (segments * u32::from(self.mss)).min(largest / 2).max(1)
     }
 
     /// TSval for `now_ms`.

@@ -29,6 +29,11 @@ pub(crate) fn scale_for(window: u32) -> u8 {
     scale
 }
 
+/// The window of a SYN: never scaled (RFC 7323 §2.2).
+pub(crate) fn syn_window(config: &TcpConfig) -> u32 {
+    config.rcv_wnd.min(config.rcv_budget / 2).min(0xffff)
+}
+
 impl Connection {
     /// Options of our SYN or SYN-ACK. A SYN-ACK offers only what the peer's SYN offered.
     pub(crate) fn syn_options(&self, mss: u16, now_ms: u32, config: &TcpConfig) -> TcpOptions {
@@ -55,8 +60,7 @@ impl Connection {
         config: &TcpConfig,
     ) {
         self.rcv_nxt = seq + 1;
-        // The window of a SYN is never scaled (RFC 7323 §2.2).
-        self.rcv_adv = self.rcv_nxt + config.rcv_wnd.min(0xffff);
+        self.rcv_adv = self.rcv_nxt + syn_window(config);
         self.snd_wnd = window.into();
         self.cold.max_window = window.into();
         self.snd_wl1 = seq;

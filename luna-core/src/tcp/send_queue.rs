@@ -161,7 +161,10 @@ impl SendQueue {
                 && to.copy_small(frag, offset, n)
             {
             } else if frag.is_foreign() && (to.copy_foreign.is_some() || frag.is_revoked()) {
-                if !to.copy_foreign(frag, offset, n)? {
+                let done = to.copy_foreign(frag, offset, n)?;
+                if done < n {
+                    room -= done;
+                    offset += done;
                     break;
                 }
             } else if to.frags.len() >= to.max_frags || to.frags.push(frag.slice(offset, n)).is_err() {
@@ -236,19 +239,14 @@ impl Gather<'_> {
         true
     }
 
-    /// All `n` bytes or, for want of objs, nothing.
+    /// Up to `n` bytes, as objs and the port's fragments go; how many.
     #[cold]
-    fn copy_foreign(&mut self, frag: &Frag, offset: u32, n: u32) -> Result<bool, Revoked> {
+    fn copy_foreign(&mut self, frag: &Frag, offset: u32, n: u32) -> Result<u32, Revoked> {
         let Some(pool) = self.copy_foreign else { return Err(Revoked) };
         let frags = &mut *self.frags;
-        let before = frags.len();
         let mut done = 0;
-        while done < n {
-            let obj = if frags.len() < self.max_frags { pool.alloc() } else { None };
-            let Some(mut obj) = obj else {
-                frags.truncate(before);
-                return Ok(false);
-            };
+        while done < n && frags.len() < self.max_frags {
+            let Some(mut obj) = pool.alloc() else { break };
             let want = obj.tailroom().min(n - done);
             let part = frag.slice(offset + done, want);
             let dst = obj.append(want).unwrap_or_default();
@@ -259,6 +257,6 @@ impl Gather<'_> {
             // Room was checked above.
             drop(frags.push(Frag::from(obj.freeze())));
         }
-        Ok(true)
+        Ok(done)
     }
 }

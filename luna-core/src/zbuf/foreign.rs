@@ -272,6 +272,19 @@ impl Foreign {
         unsafe { ZoneRef::of(self.desc).count(self.buffer_desc().obj) == 1 }
     }
 
+    /// References to its buffer, this one included.
+    #[must_use]
+    pub fn references(&self) -> u32 {
+        // SAFETY: the descriptor is an obj of one of our zones, alive by this handle's reference.
+        unsafe { ZoneRef::of(self.desc).count(self.buffer_desc().obj) }
+    }
+
+    /// Whether both are parts of one buffer: what [`Foreign::references`] counts together.
+    #[must_use]
+    pub fn same_buffer(&self, other: &Self) -> bool {
+        self.desc == other.desc
+    }
+
     /// Forgets the first `n` bytes.
     pub fn trim_front(&mut self, n: u32) {
         let n = n.min(self.len);

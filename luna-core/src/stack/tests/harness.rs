@@ -271,6 +271,8 @@ pub(super) struct End {
 
 pub(super) struct Pair {
     link: *mut MemLink,
+    /// Something may be short for a while, so that a stack stays busy at one moment.
+    pub(super) may_spin: bool,
     pub(super) now: Instant,
     pub(super) a: End,
     pub(super) b: End,
@@ -285,7 +287,13 @@ pub(super) struct Options {
     pub(super) ipv6: bool,
     pub(super) vlan: Option<u16>,
     pub(super) connections: usize,
+    /// Of b, when it differs.
+    pub(super) connections_b: Option<usize>,
+    pub(super) flows: Option<usize>,
     pub(super) records: usize,
+    /// Segment records, when it is not `records`.
+    pub(super) segments: Option<usize>,
+    pub(super) out_of_order: usize,
     pub(super) known_neighbors: bool,
 }
 
@@ -300,7 +308,11 @@ impl Default for Options {
             ipv6: false,
             vlan: None,
             connections: 8,
+            connections_b: None,
+            flows: None,
             records: 4096,
+            segments: None,
+            out_of_order: 512,
             known_neighbors: true,
         }
     }
@@ -314,10 +326,10 @@ fn leak<T>(n: usize, make: impl FnMut() -> T) -> &'static mut [T] {
 pub(super) fn storage_for_tests(o: &Options) -> Storage<'static> {
     Storage {
         connections: leak(o.connections, Connection::default),
-        flows: leak((o.connections * 2).next_power_of_two(), FlowEntry::default),
+        flows: leak(o.flows.unwrap_or((o.connections * 2).next_power_of_two()), FlowEntry::default),
         sends: leak(o.records, SendEntry::default),
-        segments: leak(o.records, Segment::default),
-        out_of_order: leak(512, OutOfOrder::default),
+        segments: leak(o.segments.unwrap_or(o.records), Segment::default),
+        out_of_order: leak(o.out_of_order, OutOfOrder::default),
         listeners: leak(4, Listener::default),
         neighbors: leak(4, Neighbor::default),
     }
@@ -347,7 +359,9 @@ impl Pair {
             let port = MemPort { mac, mtu: o.mtu, checksum_offload: o.checksum_offload };
             let queue = Tamper::new(MemQueue::new(end, port, pools.rx, pools.header).unwrap());
             let config = StackConfig { id: n, seed: [n.wrapping_mul(37); 32], tcp };
-            let mut stack = Stack::new(config, storage_for_tests(o), now).unwrap();
+            let connections = if n == 2 { o.connections_b } else { None };
+            let sized = Options { connections: connections.unwrap_or(o.connections), ..o.clone() };
+            let mut stack = Stack::new(config, storage_for_tests(&sized), now).unwrap();
             let mut path = PathConfig { vlan: o.vlan, ..PathConfig::default() };
             let prefix = if o.ipv6 { 64 } else { 24 };
             path.addrs.push(Cidr { addr: addr(o, n.into()), prefix }).unwrap();
@@ -359,19 +373,29 @@ impl Pair {
             }
             End { stack: ManuallyDrop::new(stack), app: Recorder::default(), pools, path }
         };
-        Self { link, now, a: end(1, a, o.tcp_a), b: end(2, b, o.tcp_b) }
+        Self { link, may_spin: false, now, a: end(1, a, o.tcp_a), b: end(2, b, o.tcp_b) }
     }
 
     /// Turns both until neither has anything to do at this moment.
     pub(super) fn settle(&mut self) {
-        for _ in 0..100_000 {
+        for _ in 0..if self.may_spin { 100 } else { 100_000 } {
             let a = self.a.stack.turn(self.now, 256, &mut self.a.app);
             let b = self.b.stack.turn(self.now, 256, &mut self.b.app);
             if a != Turn::Busy && b != Turn::Busy {
                 return;
             }
         }
-        panic!("never idle at one moment");
+        assert!(self.may_spin, "never idle at one moment");
+    }
+
+    /// So many turns of both at this moment; what a's last one said.
+    pub(super) fn spin(&mut self, turns: usize) -> Turn {
+        let mut last = Turn::Busy;
+        for _ in 0..turns {
+            last = self.a.stack.turn(self.now, 256, &mut self.a.app);
+            self.b.stack.turn(self.now, 256, &mut self.b.app);
+        }
+        last
     }
 
     /// Lets `d` pass, jumping from deadline to deadline.
@@ -382,7 +406,7 @@ impl Pair {
             let a = self.a.stack.turn(self.now, 256, &mut self.a.app);
             let b = self.b.stack.turn(self.now, 256, &mut self.b.app);
             let next = [a, b].into_iter().map(|t| match t {
-                Turn::Busy => self.now,
+                Turn::Busy => self.now + Duration::from_micros(20),
                 Turn::IdleUntil(t) => t,
             });
             let next = next.min().unwrap();

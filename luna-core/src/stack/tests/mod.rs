@@ -2,8 +2,11 @@
 
 mod basic;
 mod close;
+mod foreign;
 mod forge;
+mod fuzz;
 mod harness;
 mod limits;
 mod loss;
+mod window;
 mod zero_copy;
