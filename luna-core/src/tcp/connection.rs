@@ -293,10 +293,10 @@ impl Connection {
         self.snd_nxt.distance_from(self.snd_una)
     }
 
-    /// Bytes queued and never sent.
+    /// Bytes queued and never sent, once the handshake is over: then our SYN counts as sent.
     #[inline(always)]
     pub(crate) fn unsent(&self) -> u32 {
-        if self.flags.fin_sent() { 0 } else { self.send.end.distance_from(self.snd_nxt.later(self.cold.iss + 1)) }
+        if self.flags.fin_sent() { 0 } else { self.send.end.distance_from(self.snd_nxt) }
     }
 
     /// The window to advertise now, as its right edge; never left of what was advertised (RFC 9293 §3.8.6), and moved
@@ -360,6 +360,22 @@ impl Connection {
             window_scale: (self.rcv_scale, self.snd_scale),
             retransmits: self.cold.retransmits,
             rtos: self.cold.rtos,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unsent_does_not_depend_on_how_far_the_initial_sequence_number_is_behind() {
+        let mut c = Connection::default();
+        c.cold.iss = SeqNum(7);
+        for sent in [0, 1, u32::MAX / 2, 1 << 31, u32::MAX - 1, u32::MAX] {
+            c.snd_nxt = SeqNum(8) + sent;
+            c.send = SendQueue::new(c.snd_nxt);
+            assert_eq!(c.unsent(), 0, "{sent} bytes on");
         }
     }
 }
