@@ -92,7 +92,9 @@ pub fn open(
     let neighbors = neighbors(nic, net)?;
     let eal = Eal::start(&EalConfig::default())?;
     let name = eal.attach(&vdev)?;
-    let (port, mut queues) = eal.open(&name, &PortConfig::default())?;
+    // vhost has no address of its own, and takes whatever its peer sends.
+    let mac = if matches!(vdev, Vdev::Vhost(_)) { own_mac(nic, net) } else { None };
+    let (port, mut queues) = eal.open(&name, &PortConfig { mac, ..PortConfig::default() })?;
     let layout = ZoneLayout::plain(PAYLOAD_OBJ);
     let payload = eal.memory(Memory::zones_for(layout, PAYLOAD_OBJS))?.into_pool(layout)?;
     let payload: &'static Pool = Box::leak(Box::new(payload));
@@ -109,7 +111,7 @@ pub fn open(
 }
 
 fn vdev(nic: &Nic, net: &Net, listen: Option<SocketAddr>) -> Result<(Vdev, Option<Neighbors>), DpdkError> {
-    let mac = net.mac.or_else(|| nic.default_macs().map(|(own, _)| own)).map_or([0; 6], |mac| mac.0);
+    let mac = own_mac(nic, net).map_or([0; 6], |mac| mac.0);
     Ok(match nic {
         Nic::Mem { .. } => return Err(DriverError::Port(format!("{nic} is no DPDK port")).into()),
         Nic::AfXdp { iface, .. } => {
@@ -130,12 +132,16 @@ fn vdev(nic: &Nic, net: &Net, listen: Option<SocketAddr>) -> Result<(Vdev, Optio
             };
             (Vdev::Memif(Memif { mac, ..Memif::new(role, socket) }), None)
         }
-        // The device side takes its hardware address from DPDK.
         Nic::Virtio { path, role: VirtioRole::Vhost, .. } => (Vdev::Vhost(Vhost::new(path)), None),
         Nic::Virtio { path, role: VirtioRole::User, .. } => {
             (Vdev::VirtioUser(VirtioUser { mac, ..VirtioUser::new(path) }), None)
         }
     })
+}
+
+/// The address that the user gave, or the port kind's default.
+fn own_mac(nic: &Nic, net: &Net) -> Option<MacAddr> {
+    net.mac.or_else(|| nic.default_macs().map(|(own, _)| own))
 }
 
 /// The neighbours whose hardware address is known from the start.

@@ -86,7 +86,7 @@ impl Setup {
         let max_tx_segments = if tx_offloads & sys::LUNA_TX_OFFLOAD_MULTI_SEGS != 0 { limit as u8 } else { 1 };
         let reap = ReapKind::of_driver(&driver);
         let caps = Caps {
-            mac: MacAddr(mac.addr_bytes),
+            mac: config.mac.unwrap_or(MacAddr(mac.addr_bytes)),
             mtu: config.mtu,
             max_tx_segments,
             tx_checksum: tx_offloads & sys::LUNA_TX_OFFLOAD_TCP_CKSUM != 0,

@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use dpdk_sys as sys;
 use luna_core::nic::Caps;
+use luna_core::wire::MacAddr;
 
 use super::device::Setup;
 use super::eal::EalShared;
@@ -51,6 +52,9 @@ pub struct PortConfig {
     pub header_size: u32,
     /// Payload fragments that may be in flight per queue.
     pub fragments: usize,
+    /// Hardware address that the queues declare instead of the device's own: for ports without an address filter, whose
+    /// own address DPDK makes up and nobody can set (vhost).
+    pub mac: Option<MacAddr>,
 }
 
 impl Default for PortConfig {
@@ -64,6 +68,7 @@ impl Default for PortConfig {
             header_objs: 4096,
             header_size: 640,
             fragments: 8192,
+            mac: None,
         }
     }
 }
