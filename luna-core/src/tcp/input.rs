@@ -208,7 +208,7 @@ impl Connection {
         let age = env.now_ms.wrapping_sub(self.ts_recent_ms);
         if (tsval.wrapping_sub(self.ts_recent) as i32) < 0 && age < TS_RECENT_EXPIRES_MS {
             env.ack.counters.paws += 1;
-            self.flags.set_ack_now(true);
+            self.answer_unacceptable(env, packet.segment_len());
             return false;
         }
         true
@@ -259,8 +259,18 @@ impl Connection {
         } else {
             env.ack.counters.outside_window += 1;
         }
-        self.flags.set_ack_now(true);
+        self.answer_unacceptable(env, len);
         false
+    }
+
+    /// Says where we are. Answers to segments without content are rationed: two ends that disagree about their sequence
+    /// numbers would answer each other's answers for ever.
+    fn answer_unacceptable(&mut self, env: &mut Env<'_, '_>, segment_len: u32) {
+        if segment_len > 0 || env.challenge.allow(env.ack.now) {
+            self.flags.set_ack_now(true);
+        } else {
+            env.ack.counters.challenge_acks_limited += 1;
+        }
     }
 
     fn take_old_ack(&mut self, env: &mut Env<'_, '_>, packet: &TcpPacket) {
