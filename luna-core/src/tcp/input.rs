@@ -275,6 +275,11 @@ impl Connection {
 
     fn take_old_ack(&mut self, env: &mut Env<'_, '_>, packet: &TcpPacket) {
         let ack = packet.tcp.ack;
+        // Older than any window that we granted: a blind guess, not a late segment (RFC 5961 §5).
+        if self.rcv_nxt.distance_from(packet.tcp.seq) > env.ack.config.rcv_wnd.max(1 << 16) {
+            env.ack.counters.bad_ack += 1;
+            return;
+        }
         if ack.after(self.snd_una) && ack.before_eq(self.snd_nxt) {
             self.ack_advance(&mut env.ack, ack);
         }
@@ -332,7 +337,9 @@ impl Connection {
         if duplicate || news {
             self.detect_loss(&mut env.ack, duplicate);
         }
-        let newer = self.snd_wl1.before(tcp.seq) || self.snd_wl1 == tcp.seq && self.snd_wl2.before_eq(tcp.ack);
+        // Not from ahead of its turn: a wrong number there would outlive every right one until that turn comes.
+        let newer = tcp.seq.before_eq(self.rcv_nxt)
+            && (self.snd_wl1.before(tcp.seq) || self.snd_wl1 == tcp.seq && self.snd_wl2.before_eq(tcp.ack));
         if newer && tcp.ack.after_eq(self.snd_una) {
             self.snd_wnd = window;
             self.snd_wl1 = tcp.seq;
