@@ -495,6 +495,8 @@ impl Connection {
             return;
         }
         self.rcv_nxt += 1;
+        // Nothing can follow it.
+        self.rcv_held -= self.out_of_order.clear(env.out_of_order).min(self.rcv_held);
         // FIN may stand right behind the window.
         self.rcv_adv = self.rcv_adv.later(self.rcv_nxt);
         self.flags.set_fin_received(true);
