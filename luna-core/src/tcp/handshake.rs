@@ -121,12 +121,14 @@ impl Connection {
         }
         if tcp.flags.rst() {
             if !tcp.flags.ack() {
+                env.ack.counters.unexpected += 1;
                 return Outcome::NOTHING;
             }
             env.ack.counters.resets_in += 1;
             return Outcome::closed(CloseReason::Refused);
         }
         if !tcp.flags.syn() {
+            env.ack.counters.unexpected += 1;
             return Outcome::NOTHING;
         }
         let (now_ms, config) = (env.now_ms, env.ack.config);

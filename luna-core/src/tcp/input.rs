@@ -171,6 +171,7 @@ impl Connection {
             return Outcome::NOTHING;
         }
         if !tcp.flags.ack() {
+            env.ack.counters.unexpected += 1;
             return Outcome::NOTHING;
         }
         let mut outcome = Outcome::NOTHING;
@@ -408,6 +409,7 @@ impl Connection {
             return outcome;
         }
         if !self.state.receives() {
+            env.ack.counters.unexpected += 1;
             self.flags.set_ack_now(true);
             return outcome;
         }
