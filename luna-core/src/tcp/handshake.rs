@@ -94,6 +94,8 @@ impl Connection {
     /// Both SYNs are through.
     pub(crate) fn establish(&mut self, env: &mut Env<'_, '_>, ack: SeqNum) {
         self.state = State::Established;
+        // A late copy of the peer's SYN may have asked for ours again.
+        self.flags.set_syn_pending(false);
         self.snd_una = ack;
         self.backoff = 0;
         self.rto_at = Instant::FAR;
