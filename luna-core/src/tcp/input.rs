@@ -182,9 +182,6 @@ impl Connection {
             }
             self.establish(env, tcp.ack);
             self.snd_wnd = u32::from(tcp.window) << self.snd_scale;
-            if self.flags.fin_queued() {
-                self.state = State::FinWait1;
-            }
             outcome.events.set_connected(true);
         }
         if !self.take_ack(env, packet, &options) {
@@ -319,6 +316,8 @@ impl Connection {
             self.challenge(env);
             return false;
         }
+        // The fast path does not keep it.
+        self.cold.max_window = self.cold.max_window.max(self.snd_wnd);
         // RFC 5961 §5: an acknowledgment far behind is a blind guess.
         if tcp.ack.before(self.snd_una) && self.snd_una.distance_from(tcp.ack) > self.cold.max_window.max(1 << 16) {
             env.ack.counters.bad_ack += 1;
