@@ -358,7 +358,11 @@ fn callbacks_end_their_own_connection() {
         (app.abort_on_open, app.close_on_open) = (abort, !abort);
         p.run(Duration::from_secs(2));
         let (mine, theirs) = if by_a { (&p.a.app, &p.b.app) } else { (&p.b.app, &p.a.app) };
-        let want = if abort { (CloseReason::Aborted, CloseReason::Reset) } else { (CloseReason::Finished, CloseReason::Finished) };
+        let want = if abort {
+            (CloseReason::Aborted, CloseReason::Reset)
+        } else {
+            (CloseReason::Finished, CloseReason::Finished)
+        };
         assert_eq!(mine.closed[0].1.reason, want.0, "{abort} {by_a}");
         // An abort that overtakes the handshake's last segment leaves the listener's side untold, or refused.
         if let Some(c) = theirs.closed.first() {
@@ -442,7 +446,10 @@ fn stale_names_are_errors_even_when_the_slot_lives_again() {
         let data = p.a.buffer(10, 0);
         assert_eq!(p.a.send(p.now, a, &data, 1), Err(SendError::Stale));
         let mut cx = p.a.stack.cx(p.now);
-        assert_eq!((cx.close(a), cx.abort(a), cx.shutdown(a), cx.release(a, 1)), (Err(Stale), Err(Stale), Err(Stale), Err(Stale)));
+        assert_eq!(
+            (cx.close(a), cx.abort(a), cx.shutdown(a), cx.release(a, 1)),
+            (Err(Stale), Err(Stale), Err(Stale), Err(Stale))
+        );
         assert!(cx.info(a).is_err() && cx.user(a).is_err() && cx.addrs(a).is_err() && cx.set_user(a, 1).is_err());
     };
     check(&mut p);
@@ -497,7 +504,12 @@ fn the_user_timeout_ends_what_nobody_acknowledges() {
 
 #[test]
 fn a_fin_reaches_a_peer_without_window() {
-    let tcp = TcpConfig { rcv_wnd: 16 << 10, rcv_budget: 32 << 10, user_timeout: Duration::from_secs(2), ..TcpConfig::DATACENTER };
+    let tcp = TcpConfig {
+        rcv_wnd: 16 << 10,
+        rcv_budget: 32 << 10,
+        user_timeout: Duration::from_secs(2),
+        ..TcpConfig::DATACENTER
+    };
     let (mut p, a, b) = Pair::open(&Options { tcp_a: tcp, tcp_b: tcp, ..Options::default() });
     p.b.app.keep = true;
     let mut sent = 0;

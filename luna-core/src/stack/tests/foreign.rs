@@ -169,7 +169,8 @@ fn revoked_under_a_connection() {
         assert_eq!(p.b.app.closed[0].1.reason, CloseReason::Reset);
         assert!(guest.region.is_idle());
         // New sends are refused from the start.
-        let (c, _) = (p.a.stack.cx(p.now).connect(Connect::to((addr(&Options::default(), 2), PORT).into())).unwrap(), 0);
+        let (c, _) =
+            (p.a.stack.cx(p.now).connect(Connect::to((addr(&Options::default(), 2), PORT).into())).unwrap(), 0);
         p.settle();
         assert!(guest.region.buffer(p.a.pools.header, 0, 10).is_err());
         let late = guest_frag_after_revoke(&p);

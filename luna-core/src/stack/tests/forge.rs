@@ -49,15 +49,8 @@ impl End {
         let mac = self.queue().caps().mac;
         let from = MacAddr([2, 0, 0, 0, 0, 3 - mac.0[5]]);
         let t = HeaderTemplate::new(from, mac, None, remote, local, remote_port, local_port, 64).unwrap();
-        let head = SegmentHead {
-            seq: f.seq,
-            ack: f.ack,
-            flags: f.flags,
-            window: f.window,
-            ts: f.ts,
-            ecn: 0,
-            options: None,
-        };
+        let head =
+            SegmentHead { seq: f.seq, ack: f.ack, flags: f.flags, window: f.window, ts: f.ts, ecn: 0, options: None };
         let mut frame = self.pools.data.alloc().unwrap();
         let n = t.header_len(&head);
         frame.set_len(n as u32);

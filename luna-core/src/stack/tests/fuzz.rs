@@ -149,7 +149,10 @@ fn undetectable(frame: &[u8], packet: &TcpPacket, to: &Connection, from: &Connec
     let payload = packet.payload(frame);
     let (len, window) = (payload.len() as u32, to.rcv_adv.distance_from(to.rcv_nxt));
     let reaches = |i: u32| (tcp.seq + i).in_window(to.rcv_nxt, window);
-    let lies = payload.iter().enumerate().any(|(i, b)| reaches(i as u32) && *b != pattern(start.wrapping_add(i as u32) as usize));
+    let lies = payload
+        .iter()
+        .enumerate()
+        .any(|(i, b)| reaches(i as u32) && *b != pattern(start.wrapping_add(i as u32) as usize));
     let fin = tcp.flags.fin() && (reaches(len) || tcp.seq + len == to.rcv_nxt || tcp.seq + len == to.rcv_adv);
     // The truth about bytes that `from` has not even sent is not his either, and would leave him behind.
     let ahead = len > 0 && (tcp.seq + len).after(from.snd_nxt) && (reaches(0) || reaches(len - 1));
@@ -206,7 +209,8 @@ fn survives(mutants: &[Mutant]) -> Result<u32, TestCaseError> {
         p.run(Duration::from_micros(50));
         prop_assert!(p.a.app.closed.is_empty() && p.b.app.closed.is_empty(), "mutant {} killed it: {:?}", i, m);
     }
-    let done = p.run_until(Duration::from_secs(20), |p| p.a.app.received.len() >= total && p.b.app.received.len() >= total);
+    let done =
+        p.run_until(Duration::from_secs(20), |p| p.a.app.received.len() >= total && p.b.app.received.len() >= total);
     prop_assert!(done, "{} and {} of {}", p.a.app.received.len(), p.b.app.received.len(), total);
     expect_pattern(&p.a.app.received, total);
     expect_pattern(&p.b.app.received, total);

@@ -21,7 +21,11 @@ impl Pair {
     }
 
     fn check_arrived(&mut self, n: usize, len: usize) {
-        assert!(self.run_until(Duration::from_secs(10), |p| p.a.app.released.len() == n), "{} of {n}", self.a.app.released.len());
+        assert!(
+            self.run_until(Duration::from_secs(10), |p| p.a.app.released.len() == n),
+            "{} of {n}",
+            self.a.app.released.len()
+        );
         expect_pattern(&self.b.app.received, n * len);
         assert_eq!(self.a.app.released, (0..n as u64).map(|i| (i, Released::Acked)).collect::<Vec<_>>());
     }
@@ -146,7 +150,11 @@ fn ports_of_the_range_run_out_and_come_back() {
     p.a.stack.cx(now).abort(conns[1]).unwrap();
     p.settle();
     p.a.stack.cx(now).connect(three).unwrap();
-    for bad in [Connect { ports: 0..=5, ..to(&o) }, Connect::to((addr(&o, 2), 0).into()), Connect::to(([224, 0, 0, 1], 5).into())] {
+    for bad in [
+        Connect { ports: 0..=5, ..to(&o) },
+        Connect::to((addr(&o, 2), 0).into()),
+        Connect::to(([224, 0, 0, 1], 5).into()),
+    ] {
         assert_eq!(p.a.stack.cx(now).connect(bad), Err(ConnectError::BadAddress));
     }
     #[expect(clippy::reversed_empty_ranges, reason = "that is the point")]
