@@ -68,6 +68,8 @@ counters! {
     challenge_acks,
     /// Challenge acknowledgments not sent because of their rate limit.
     challenge_acks_limited,
+    /// Segments that make no sense in the connection's state: without ACK, or data behind the peer's FIN.
+    unexpected,
     /// Segments with unusable options.
     bad_options,
     /// Out-of-order data dropped because pool or budget was full.

@@ -160,6 +160,9 @@ impl<Q: NicQueue> Stack<'_, Q> {
         if c.snd_nxt == c.cold.iss {
             c.snd_nxt = c.cold.iss + 1;
             c.cold.syn_sent_at = now;
+        } else {
+            // Sent again, whoever asked for it: no sample (Karn).
+            c.cold.syn_sent_at = Instant::FAR;
         }
         if c.rto_at == Instant::FAR {
             c.arm_rto(now, &config);

@@ -94,6 +94,8 @@ impl Connection {
     /// Both SYNs are through.
     pub(crate) fn establish(&mut self, env: &mut Env<'_, '_>, ack: SeqNum) {
         self.state = State::Established;
+        // A late copy of the peer's SYN may have asked for ours again.
+        self.flags.set_syn_pending(false);
         self.snd_una = ack;
         self.backoff = 0;
         self.rto_at = Instant::FAR;
@@ -121,12 +123,14 @@ impl Connection {
         }
         if tcp.flags.rst() {
             if !tcp.flags.ack() {
+                env.ack.counters.unexpected += 1;
                 return Outcome::NOTHING;
             }
             env.ack.counters.resets_in += 1;
             return Outcome::closed(CloseReason::Refused);
         }
         if !tcp.flags.syn() {
+            env.ack.counters.unexpected += 1;
             return Outcome::NOTHING;
         }
         let (now_ms, config) = (env.now_ms, env.ack.config);

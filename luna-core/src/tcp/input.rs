@@ -171,6 +171,7 @@ impl Connection {
             return Outcome::NOTHING;
         }
         if !tcp.flags.ack() {
+            env.ack.counters.unexpected += 1;
             return Outcome::NOTHING;
         }
         let mut outcome = Outcome::NOTHING;
@@ -181,9 +182,6 @@ impl Connection {
             }
             self.establish(env, tcp.ack);
             self.snd_wnd = u32::from(tcp.window) << self.snd_scale;
-            if self.flags.fin_queued() {
-                self.state = State::FinWait1;
-            }
             outcome.events.set_connected(true);
         }
         if !self.take_ack(env, packet, &options) {
@@ -208,7 +206,7 @@ impl Connection {
         let age = env.now_ms.wrapping_sub(self.ts_recent_ms);
         if (tsval.wrapping_sub(self.ts_recent) as i32) < 0 && age < TS_RECENT_EXPIRES_MS {
             env.ack.counters.paws += 1;
-            self.flags.set_ack_now(true);
+            self.answer_unacceptable(env, packet.segment_len());
             return false;
         }
         true
@@ -259,12 +257,27 @@ impl Connection {
         } else {
             env.ack.counters.outside_window += 1;
         }
-        self.flags.set_ack_now(true);
+        self.answer_unacceptable(env, len);
         false
+    }
+
+    /// Says where we are. Answers to segments without content are rationed: two ends that disagree about their sequence
+    /// numbers would answer each other's answers for ever.
+    fn answer_unacceptable(&mut self, env: &mut Env<'_, '_>, segment_len: u32) {
+        if segment_len > 0 || env.challenge.allow(env.ack.now) {
+            self.flags.set_ack_now(true);
+        } else {
+            env.ack.counters.challenge_acks_limited += 1;
+        }
     }
 
     fn take_old_ack(&mut self, env: &mut Env<'_, '_>, packet: &TcpPacket) {
         let ack = packet.tcp.ack;
+        // Older than any window that we granted: a blind guess, not a late segment (RFC 5961 §5).
+        if self.rcv_nxt.distance_from(packet.tcp.seq) > env.ack.config.rcv_wnd.max(1 << 16) {
+            env.ack.counters.bad_ack += 1;
+            return;
+        }
         if ack.after(self.snd_una) && ack.before_eq(self.snd_nxt) {
             self.ack_advance(&mut env.ack, ack);
         }
@@ -303,6 +316,8 @@ impl Connection {
             self.challenge(env);
             return false;
         }
+        // The fast path does not keep it.
+        self.cold.max_window = self.cold.max_window.max(self.snd_wnd);
         // RFC 5961 §5: an acknowledgment far behind is a blind guess.
         if tcp.ack.before(self.snd_una) && self.snd_una.distance_from(tcp.ack) > self.cold.max_window.max(1 << 16) {
             env.ack.counters.bad_ack += 1;
@@ -322,7 +337,9 @@ impl Connection {
         if duplicate || news {
             self.detect_loss(&mut env.ack, duplicate);
         }
-        let newer = self.snd_wl1.before(tcp.seq) || self.snd_wl1 == tcp.seq && self.snd_wl2.before_eq(tcp.ack);
+        // Not from ahead of its turn: a wrong number there would outlive every right one until that turn comes.
+        let newer = tcp.seq.before_eq(self.rcv_nxt)
+            && (self.snd_wl1.before(tcp.seq) || self.snd_wl1 == tcp.seq && self.snd_wl2.before_eq(tcp.ack));
         if newer && tcp.ack.after_eq(self.snd_una) {
             self.snd_wnd = window;
             self.snd_wl1 = tcp.seq;
@@ -391,6 +408,7 @@ impl Connection {
             return outcome;
         }
         if !self.state.receives() {
+            env.ack.counters.unexpected += 1;
             self.flags.set_ack_now(true);
             return outcome;
         }
@@ -478,6 +496,8 @@ impl Connection {
             return;
         }
         self.rcv_nxt += 1;
+        // Nothing can follow it.
+        self.rcv_held -= self.out_of_order.clear(env.out_of_order).min(self.rcv_held);
         // FIN may stand right behind the window.
         self.rcv_adv = self.rcv_adv.later(self.rcv_nxt);
         self.flags.set_fin_received(true);

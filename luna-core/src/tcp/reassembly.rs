@@ -124,14 +124,17 @@ impl Reassembly {
         Some((data, pinned))
     }
 
-    pub(crate) fn clear(&mut self, pool: &mut OutOfOrders<'_>) {
+    /// Drops everything. Returns the memory that it pinned.
+    pub(crate) fn clear(&mut self, pool: &mut OutOfOrders<'_>) -> u32 {
+        let mut pinned = 0;
         while self.head != NIL {
             let node = self.head;
             let item = pool.at_mut(node);
-            item.data = None;
+            pinned += item.data.take().map_or(0, |d| d.true_size());
             self.head = item.next;
             pool.release(node);
         }
+        pinned
     }
 
     /// Blocks to report (RFC 2018 §4): the one around `latest` first, then from the left, at most `max`.

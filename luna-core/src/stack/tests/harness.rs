@@ -32,6 +32,8 @@ pub(super) struct Tamper<Q> {
     pub(super) fate: FateFn,
     held: VecDeque<(ZbufMut, Vec<Frag>, TxMeta)>,
     count: u64,
+    /// The last frames sent, when somebody wants them.
+    pub(super) recent: Option<Vec<Vec<u8>>>,
     /// Frames to receive before what the wire brings.
     pub(super) inject: VecDeque<Zbuf>,
     /// Addresses of payload fragments handed to the driver.
@@ -53,6 +55,7 @@ impl<Q: NicQueue> Tamper<Q> {
             fate: Box::new(|_, _| Fate::Pass),
             held: VecDeque::new(),
             count: 0,
+            recent: None,
             inject: VecDeque::new(),
             payload_seen: Vec::new(),
             hold_tx: None,
@@ -110,6 +113,10 @@ impl<Q: NicQueue> NicQueue for Tamper<Q> {
         assert!(payload.len() < usize::from(self.caps.max_tx_segments).max(2));
         let checksum = if self.caps.tx_checksum { RxChecksum::GOOD } else { RxChecksum::UNKNOWN };
         let packet = TcpPacket::parse_frame(&flat, checksum).expect("what the stack sends is well formed");
+        if let Some(recent) = &mut self.recent {
+            recent.truncate(15);
+            recent.insert(0, flat);
+        }
         self.count += 1;
         match (self.fate)(&packet, self.count) {
             Fate::Full => {

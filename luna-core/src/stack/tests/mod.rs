@@ -5,6 +5,7 @@ mod close;
 mod foreign;
 mod forge;
 mod fuzz;
+mod handshake;
 mod harness;
 mod limits;
 mod loss;
