@@ -1,1 +1,12 @@
-//! TBD
+//! What Luna's system tests and benches share: memory without DPDK, stacks joined by the in-memory pair, the RPC echo over
+//! them, the same echo over smoltcp, and the counting of instructions by callgrind.
+//!
+//! Everything here runs both ends in one thread on a clock of its own, so that two runs do exactly the same.
+
+pub mod callgrind;
+pub mod echo;
+pub mod memory;
+pub mod pair;
+pub mod scenario;
+pub mod smoltcp_echo;
+pub mod stream;

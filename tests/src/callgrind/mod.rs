@@ -1,0 +1,185 @@
+//! Instructions per RPC, counted by callgrind: repeatable where wall time on a shared machine is not.
+//!
+//! A scenario runs twice with different numbers of RPCs; the difference divided by the difference of RPCs is the cost of
+//! one, and start-up, connecting and warm-up drop out. The link's gather (what DMA does on hardware) is counted apart by its
+//! inclusive cost, for every stack the same way.
+
+pub mod attribute;
+mod profile;
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::Serialize;
+
+use crate::scenario::{Report, Scenario, StackKind};
+
+pub use profile::{Profile, ProfileError};
+
+/// Names that the links' gathers end with, out of line in both.
+const GATHERS: [&str; 2] = ["nic::mem::gather", "smoltcp_echo::device::gather"];
+
+/// Why nothing was measured.
+#[derive(Debug, thiserror::Error)]
+pub enum MeasureError {
+    /// There is no valgrind.
+    #[error("valgrind is not installed: it counts the instructions (Debian: `apt-get install valgrind`)")]
+    NoValgrind,
+    /// A program could not be run.
+    #[error("{program} cannot be run: {error}")]
+    Run {
+        /// Which.
+        program: String,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// A program failed.
+    #[error("{program} failed ({status}): {stderr}")]
+    Failed {
+        /// Which.
+        program: String,
+        /// Its exit status.
+        status: std::process::ExitStatus,
+        /// What it said.
+        stderr: String,
+    },
+    /// The echo's own report is unreadable.
+    #[error("the echo's report is unreadable: {0}")]
+    Report(#[from] serde_json::Error),
+    /// Callgrind's output is unreadable.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// The gather was inlined or renamed: it could not be counted apart.
+    #[error("no function named *{GATHERS:?} was called: the link's copies cannot be counted apart")]
+    NoGather,
+}
+
+/// Runs a command and returns what it wrote.
+///
+/// # Errors
+/// It could not be run, or failed.
+pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>, MeasureError> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let out = command.output().map_err(|error| MeasureError::Run { program: program.clone(), error })?;
+    if !out.status.success() {
+        let stderr = String::from_utf8_lossy(&out.stderr).into_owned();
+        return Err(MeasureError::Failed { program, status: out.status, stderr });
+    }
+    Ok(out.stdout)
+}
+
+/// What one RPC costs, both ends together.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Cost {
+    /// Instructions, without the link's gather.
+    pub instructions: f64,
+    /// Instructions of the gather.
+    pub gather: f64,
+    /// Frames sent.
+    pub frames: f64,
+    /// Times that each payload byte was copied by a stack or an application.
+    pub copies: f64,
+}
+
+/// A counter of instructions: callgrind around the program that echoes.
+pub struct Callgrind {
+    program: PathBuf,
+    scratch: PathBuf,
+}
+
+/// Two runs of one scenario.
+pub struct Pair {
+    /// The shorter and the longer.
+    pub profiles: [Profile; 2],
+    /// What they did.
+    pub reports: [Report; 2],
+}
+
+impl Callgrind {
+    /// `program` is `echo_instructions`; `scratch` a directory for callgrind's files.
+    ///
+    /// # Errors
+    /// [`MeasureError::NoValgrind`].
+    pub fn new(program: impl Into<PathBuf>, scratch: impl Into<PathBuf>) -> Result<Self, MeasureError> {
+        match Command::new("valgrind").arg("--version").output() {
+            Ok(out) if out.status.success() => Ok(Self { program: program.into(), scratch: scratch.into() }),
+            _ => Err(MeasureError::NoValgrind),
+        }
+    }
+
+    fn run(&self, stack: StackKind, s: &Scenario, rpcs: u64) -> Result<(Profile, Report), MeasureError> {
+        let name = format!("callgrind.{}.{}.{}.{rpcs}", stack.name(), s.mtu, s.depth);
+        let file = self.scratch.join(name);
+        let mut out = std::ffi::OsString::from("--callgrind-out-file=");
+        out.push(&file);
+        let checksums = if s.checksums { "on" } else { "off" };
+        let stdout = output(
+            Command::new("valgrind")
+                .args(["--quiet", "--tool=callgrind", "--dump-instr=yes", "--compress-pos=no", "--compress-strings=no"])
+                .arg(out)
+                .arg(&self.program)
+                .args(["--stack", stack.name(), "--checksums", checksums])
+                .args(["--mtu", &s.mtu.to_string(), "--depth", &s.depth.to_string()])
+                .args(["--size", &s.size.to_string(), "--rpcs", &rpcs.to_string()])
+                // Callgrind charges `rep movsb` by the byte, which no machine does: libc shall not choose it.
+                .env("GLIBC_TUNABLES", "glibc.cpu.x86_rep_movsb_threshold=1000000000"),
+        )?;
+        let report = serde_json::from_slice(&stdout)?;
+        let profile = Profile::read(&file)?;
+        // Tens of files of some hundred KiB are of no use later.
+        let _ = std::fs::remove_file(&file);
+        Ok((profile, report))
+    }
+
+    /// Runs a scenario with `rpcs` and with three times as many.
+    ///
+    /// # Errors
+    /// [`MeasureError`].
+    pub fn pair(&self, stack: StackKind, scenario: &Scenario, rpcs: u64) -> Result<Pair, MeasureError> {
+        let (short, short_report) = self.run(stack, scenario, rpcs)?;
+        let (long, long_report) = self.run(stack, scenario, rpcs * 3)?;
+        Ok(Pair { profiles: [short, long], reports: [short_report, long_report] })
+    }
+
+    /// The program measured.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+}
+
+impl Pair {
+    /// What happened in the longer run beyond the shorter.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        self.reports[1].since(&self.reports[0])
+    }
+
+    /// The cost of one RPC.
+    ///
+    /// # Errors
+    /// [`MeasureError::NoGather`].
+    pub fn cost(&self) -> Result<Cost, MeasureError> {
+        let report = self.report();
+        let per_rpc = |count: &dyn Fn(&Profile) -> u64| {
+            let [short, long] = &self.profiles;
+            (count(long) as f64 - count(short) as f64) / report.rpcs as f64
+        };
+        let gather = per_rpc(&|p| GATHERS.iter().map(|name| p.inclusive_of(name)).sum());
+        if gather <= 0.0 {
+            return Err(MeasureError::NoGather);
+        }
+        Ok(Cost {
+            instructions: per_rpc(&Profile::total) - gather,
+            gather,
+            frames: report.frames_per_rpc(),
+            copies: report.copies_per_byte(),
+        })
+    }
+}
+
+/// Whether a demangled name is that of a gather.
+pub(crate) fn is_gather(name: impl AsRef<OsStr>) -> bool {
+    name.as_ref().to_str().is_some_and(|n| GATHERS.iter().any(|g| profile::is_named(n, g)))
+}

@@ -1,0 +1,28 @@
+//! Answers every request with its own payload.
+
+use luna_core::rpc::{ByteStream, CallId, FragVec, Handler, Request, Response, RpcError, SessionCx, Status};
+use luna_core::zbuf::Frag;
+
+/// The echo service: the response is made of the objs that the request arrived in.
+pub struct EchoServer;
+
+impl Handler for EchoServer {
+    #[inline]
+    fn on_request<S: ByteStream>(&mut self, cx: &mut SessionCx<'_, '_, S>, request: Request<'_>) {
+        let mut out = FragVec::new();
+        for piece in request.payload.drain(..) {
+            out.push(Frag::from(piece)).expect("a response holds as many pieces as a request");
+        }
+        cx.reply(Status::OK, &[], &mut out).expect("there is room for a response to each request in flight");
+    }
+
+    fn on_response<S: ByteStream>(
+        &mut self,
+        _: &mut SessionCx<'_, '_, S>,
+        _: CallId,
+        _: u64,
+        _: Result<Response<'_>, RpcError>,
+    ) {
+        panic!("this server calls nobody");
+    }
+}

@@ -1,0 +1,33 @@
+use super::*;
+
+fn scenarios() -> impl Iterator<Item = Scenario> {
+    let sizes = [1, 64, 4096, 32 << 10];
+    let all = sizes.into_iter().flat_map(|size| [1500, 9000].map(|mtu| (size, mtu)));
+    all.flat_map(|(size, mtu)| [1, 16].map(|depth| Scenario { mtu, depth, size, checksums: depth == 1 }))
+}
+
+#[test]
+fn every_byte_comes_back_and_the_books_balance() {
+    for scenario in scenarios() {
+        let mut echo = EchoPair::new(scenario);
+        echo.run_verified(50);
+        echo.run(50);
+        echo.run_verified(50);
+        let report = echo.report();
+        assert_eq!(report.rpcs, 150);
+        assert!(report.frames >= 300 / scenario.depth as u64, "{report:?}");
+        echo.assert_healthy();
+    }
+}
+
+#[test]
+#[should_panic(expected = "as it was sent")]
+fn a_wrong_byte_is_noticed() {
+    let pool = memory::pool(1, 64);
+    let buf = |byte: u8| {
+        let mut m = pool.alloc().unwrap();
+        m.append(3).unwrap().fill(byte);
+        m.freeze()
+    };
+    client::verify(&[buf(1), buf(2)], &[1, 1, 1, 2, 3, 2]);
+}

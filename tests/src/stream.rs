@@ -1,0 +1,36 @@
+//! A connection of Luna's stack as the byte stream of an RPC session.
+
+use heapless::VecView;
+use luna_core::nic::NicQueue;
+use luna_core::rpc::{ByteStream, StreamError};
+use luna_core::stack::{ConnId, Cx, SendError};
+use luna_core::time::Instant;
+use luna_core::zbuf::{Frag, ZbufMut};
+
+/// For the length of a callback, or outside of one.
+pub struct ConnStream<'c, 's, 'm, Q> {
+    /// The stack.
+    pub cx: &'c mut Cx<'s, 'm, Q>,
+    /// The connection.
+    pub conn: ConnId,
+}
+
+impl<Q: NicQueue> ByteStream for ConnStream<'_, '_, '_, Q> {
+    #[inline]
+    fn send(&mut self, iov: &mut VecView<Frag>, token: u64) -> Result<(), StreamError> {
+        self.cx.send(self.conn, iov, token).map_err(|e| match e {
+            SendError::Full => StreamError::Full,
+            _ => StreamError::Closed,
+        })
+    }
+
+    #[inline]
+    fn alloc(&mut self) -> Option<ZbufMut> {
+        self.cx.header_pool(self.conn).ok()?.alloc()
+    }
+
+    #[inline]
+    fn now(&self) -> Instant {
+        self.cx.now()
+    }
+}
