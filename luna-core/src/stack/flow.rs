@@ -32,7 +32,7 @@ impl FlowKey {
     #[inline(never)]
     fn new_v6(remote: IpAddr, local: IpAddr, ports: u32) -> Self {
         let bits = |ip| match ip {
-            IpAddr::V4(a) => u128::from(a.to_ipv6_mapped().to_bits()),
+            IpAddr::V4(a) => a.to_ipv6_mapped().to_bits(),
             IpAddr::V6(a) => a.to_bits(),
         };
         let (r, l) = (bits(remote), bits(local));
@@ -195,8 +195,8 @@ mod tests {
     use std::collections::HashMap;
 
     fn key(n: u32) -> FlowKey {
-        let local = if n % 3 == 0 { "2001:db8::1" } else { "10.0.0.1" };
-        let remote = if n % 3 == 0 {
+        let local = if n.is_multiple_of(3) { "2001:db8::1" } else { "10.0.0.1" };
+        let remote = if n.is_multiple_of(3) {
             IpAddr::from((u128::from(n) << 70 | 7).to_be_bytes())
         } else {
             IpAddr::from(n.to_be_bytes())

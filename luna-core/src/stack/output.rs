@@ -267,7 +267,8 @@ impl<Q: NicQueue> Stack<'_, Q> {
                 // Sender's side of silly window avoidance (RFC 9293 §3.8.6.2.1).
                 let worthwhile = wnd_room >= mss || wnd_room >= c.cold.max_window / 2;
                 // With nothing in flight the timer decides: a probe, or as much as the window takes after all.
-                if wnd_room == 0 || !worthwhile && !(c.flags.probe_now() && flight == 0) {
+                let forced = c.flags.probe_now() && flight == 0;
+                if wnd_room == 0 || !(worthwhile || forced) {
                     if flight == 0 {
                         self.enter_persist(slot);
                     }

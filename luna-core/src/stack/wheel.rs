@@ -205,7 +205,7 @@ mod tests {
                 let next = wheel.next();
                 prop_assert!(next != Instant::FAR);
                 // Either as told, or in steps of our own.
-                now = if turns % 2 == 0 { now.max(next) } else { now + Duration::from_nanos(step) };
+                now = if turns.is_multiple_of(2) { now.max(next) } else { now + Duration::from_nanos(step) };
                 turns += 1;
                 while let Some(slot) = wheel.pop_due(&mut slab, now) {
                     let at = start + Duration::from_nanos(times[slot as usize]);

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`connection`](self) | the state of one connection, hot part first |
 //! | `input` | an arriving segment, in RFC 9293 §3.10.7's order, behind the in-order fast path |
+//! | `outcome` | what it meant |
 //! | `ack` | acknowledgments, scoreboard, loss detection (RFC 5681, 6582, 6675) |
 //! | `handshake` | SYN processing and options |
 //! | `send_queue` | references to what the application gave to send |
@@ -19,6 +20,7 @@ pub mod congestion;
 pub(crate) mod connection;
 pub(crate) mod handshake;
 pub(crate) mod input;
+mod outcome;
 pub(crate) mod reassembly;
 mod rtt;
 pub(crate) mod segments;

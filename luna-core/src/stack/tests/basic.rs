@@ -172,7 +172,7 @@ fn two_stacks_in_two_threads() {
     use core::sync::atomic::{AtomicBool, Ordering};
 
     struct Echo(usize);
-    impl<Q: crate::nic::NicQueue> App<Q> for Echo {
+    impl<Q: NicQueue> App<Q> for Echo {
         fn on_data(&mut self, cx: &mut Cx<'_, '_, Q>, conn: ConnId, data: Zbuf) -> Retained {
             self.0 += data.len() as usize;
             let mut iov = heapless::Vec::<Frag, 1>::new();
@@ -187,7 +187,7 @@ fn two_stacks_in_two_threads() {
         total: usize,
     }
     impl Client {
-        fn push<Q: crate::nic::NicQueue>(&mut self, cx: &mut Cx<'_, '_, Q>, conn: ConnId, pool: &Pool) {
+        fn push<Q: NicQueue>(&mut self, cx: &mut Cx<'_, '_, Q>, conn: ConnId, pool: &Pool) {
             let mut m = pool.alloc().unwrap();
             m.append(4096).unwrap().iter_mut().enumerate().for_each(|(i, b)| *b = pattern(self.sent + i));
             let mut iov = heapless::Vec::<Frag, 1>::new();
@@ -196,18 +196,18 @@ fn two_stacks_in_two_threads() {
             self.sent += 4096;
         }
     }
-    impl<Q: crate::nic::NicQueue> App<Q> for Client {
+    impl<Q: NicQueue> App<Q> for Client {
         fn on_data(&mut self, _: &mut Cx<'_, '_, Q>, _: ConnId, data: Zbuf) -> Retained {
             self.got.extend_from_slice(&data);
             Retained::NOTHING
         }
     }
-    fn stack<'m>(n: u8, queue: MemQueue<'m, 'm>, start: crate::time::Instant) -> Stack<'m, MemQueue<'m, 'm>> {
+    fn stack<'m>(n: u8, queue: MemQueue<'m, 'm>, start: Instant) -> Stack<'m, MemQueue<'m, 'm>> {
         let o = Options::default();
         let tcp =
             TcpConfig { min_rto: Duration::from_secs(2), initial_rto: Duration::from_secs(2), ..TcpConfig::DATACENTER };
         let config = StackConfig { id: n, seed: [n; 32], tcp };
-        let mut s = Stack::new(config, super::harness::storage_for_tests(&o), start).unwrap();
+        let mut s = Stack::new(config, storage_for_tests(&o), start).unwrap();
         let mut path = PathConfig::default();
         path.addrs.push(Cidr { addr: addr(&o, n.into()), prefix: 24 }).unwrap();
         let id = s.add_path(queue, path).unwrap();
@@ -219,7 +219,7 @@ fn two_stacks_in_two_threads() {
     let (end_a, end_b) = link.split();
     let done = AtomicBool::new(false);
     let clock = std::time::Instant::now();
-    let now = || crate::time::Instant::from_nanos(1 + clock.elapsed().as_nanos() as u64);
+    let now = || Instant::from_nanos(1 + clock.elapsed().as_nanos() as u64);
     std::thread::scope(|s| {
         s.spawn(|| {
             let (rx, header) = (testing::pool(2, 2048), testing::pool(1, 512));

@@ -56,7 +56,7 @@ impl End {
         frame.set_len(n as u32);
         t.emit(&mut frame, &head, f.payload.len() as u32);
         let tcp_len = head.tcp_header_len() + f.payload.len();
-        let sum = tcp_checksum(t.pseudo_sum(tcp_len as u32), &frame[t.l2l3_len()..], [&f.payload[..]].into_iter());
+        let sum = tcp_checksum(t.pseudo_sum(tcp_len as u32), &frame[t.l2l3_len()..], [&f.payload[..]]);
         write_tcp_checksum(&mut frame, t.l2l3_len(), sum);
         frame.append(f.payload.len() as u32).unwrap().copy_from_slice(&f.payload);
         self.queue().inject.push_back(frame.freeze());

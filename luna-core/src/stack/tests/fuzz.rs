@@ -8,7 +8,6 @@
 use proptest::prelude::*;
 
 use super::harness::*;
-use crate::stack::*;
 use crate::tcp::connection::Connection;
 use crate::time::Duration;
 use crate::wire::{Checksum, RxChecksum, TcpFlags, TcpOptions, TcpPacket};
@@ -226,7 +225,7 @@ fn survives(mutants: &[Mutant]) -> Result<u32, TestCaseError> {
 
 #[test]
 fn a_live_connection_survives_random_and_mutated_frames() {
-    let thrown = std::cell::Cell::new(0);
+    let thrown = core::cell::Cell::new(0);
     let config = ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() };
     proptest!(config, |(mutants in proptest::collection::vec(mutant(), 300..301))| {
         thrown.set(thrown.get() + survives(&mutants)?);
@@ -250,7 +249,7 @@ fn ends_that_disagree_do_not_acknowledge_each_other_for_ever() {
 fn a_window_from_ahead_of_its_turn_does_not_outlive_the_true_one() {
     let (mut p, a, _) = Pair::open(&Options::default());
     p.a.forge(a, |f| {
-        f.seq = f.seq + 50_000;
+        f.seq += 50_000;
         f.window = 0;
     });
     p.settle();
@@ -282,7 +281,7 @@ fn what_lies_behind_a_fin_is_never_delivered() {
     let (mut p, a, _) = Pair::open(&Options::default());
     // Two pieces ahead of their turn, the second beyond the FIN that comes then.
     p.a.forge(a, |f| {
-        f.seq = f.seq + 100;
+        f.seq += 100;
         f.payload = vec![7; 50];
     });
     p.settle();

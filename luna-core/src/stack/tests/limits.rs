@@ -262,7 +262,7 @@ fn a_narrow_transmit_queue_serves_everybody() {
     p.b.stack.cx(now).listen(Bind::port(PORT), 0).unwrap();
     let conns: Vec<_> = (0..6).map(|_| p.a.stack.cx(now).connect(to(&o)).unwrap()).collect();
     p.settle();
-    let room = std::rc::Rc::new(std::cell::Cell::new(0));
+    let room = std::rc::Rc::new(core::cell::Cell::new(0));
     let left = room.clone();
     p.a.queue().fate = Box::new(move |_, _| {
         if left.get() == 0 {

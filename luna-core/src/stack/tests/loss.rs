@@ -169,7 +169,7 @@ fn timeouts_back_off_and_a_new_acknowledgment_ends_that() {
     let (mut p, a, _) = Pair::open(&options(true, true));
     one_way(&mut p, a, 60_000, &[]);
     p.run(MS(1));
-    let times = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+    let times = std::rc::Rc::new(core::cell::RefCell::new(Vec::new()));
     let data = p.a.buffer(100, 60_000);
     let seen = times.clone();
     // The clock is the TSval, in ms.

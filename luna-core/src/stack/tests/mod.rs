@@ -9,5 +9,7 @@ mod handshake;
 mod harness;
 mod limits;
 mod loss;
+mod reset;
+mod tamper;
 mod window;
 mod zero_copy;

@@ -1,6 +1,6 @@
 //! Flow control: closed windows, probes, lost updates, memory pinned by small segments, silly windows.
 
-use std::cell::RefCell;
+use core::cell::RefCell;
 use std::rc::Rc;
 
 use super::harness::*;

@@ -67,7 +67,7 @@ fn any_order_gives_the_stream() {
         let mut nodes = nodes(200);
         let mut pool = Slab::new(&mut nodes);
         let mut list = Reassembly::default();
-        let mut seen = vec![false; 200];
+        let mut seen = [false; 200];
         for (start, len) in parts {
             let end = (start + len).min(200);
             let mut m = objs.alloc().unwrap();

@@ -1,0 +1,152 @@
+//! A queue between the stack and the in-memory pair, for tests to meddle with.
+
+use std::collections::VecDeque;
+
+use crate::nic::{Caps, NicQueue, QueueStats, RxBurst, RxFrame, RxMeta, TxFrags, TxMeta};
+use crate::wire::{RxChecksum, TcpPacket};
+use crate::zbuf::{Frag, Pool, Zbuf, ZbufMut};
+
+/// What to do with a frame about to be sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Fate {
+    Pass,
+    Drop,
+    /// Send it after the next frame.
+    Late,
+    /// Refuse it: the queue is full.
+    Full,
+}
+
+pub(super) type FateFn = Box<dyn FnMut(&TcpPacket, u64) -> Fate>;
+
+/// A queue that asks a function about every frame that it sends, and keeps what the driver was given.
+pub(super) struct Tamper<Q> {
+    inner: Q,
+    pub(super) fate: FateFn,
+    held: VecDeque<(ZbufMut, Vec<Frag>, TxMeta)>,
+    count: u64,
+    /// The last frames sent, when somebody wants them.
+    pub(super) recent: Option<Vec<Vec<u8>>>,
+    /// Frames to receive before what the wire brings.
+    pub(super) inject: VecDeque<Zbuf>,
+    /// Addresses of payload fragments handed to the driver.
+    pub(super) payload_seen: Vec<(usize, u32)>,
+    /// Keep what is sent, as a device that has not completed yet.
+    pub(super) hold_tx: Option<Vec<Frag>>,
+    /// Every so many frames is sent twice; 0 for none.
+    pub(super) duplicate: u64,
+    /// Every so many frames arrives damaged; 0 for none.
+    pub(super) damage: u64,
+    caps: Caps,
+}
+
+impl<Q: NicQueue> Tamper<Q> {
+    pub(super) fn new(inner: Q) -> Self {
+        let caps = *inner.caps();
+        Self {
+            inner,
+            fate: Box::new(|_, _| Fate::Pass),
+            held: VecDeque::new(),
+            count: 0,
+            recent: None,
+            inject: VecDeque::new(),
+            payload_seen: Vec::new(),
+            hold_tx: None,
+            duplicate: 0,
+            damage: 0,
+            caps,
+        }
+    }
+
+    pub(super) fn set_caps(&mut self, change: impl FnOnce(&mut Caps)) {
+        change(&mut self.caps);
+    }
+
+    fn forward(&mut self, header: ZbufMut, frags: Vec<Frag>, meta: TxMeta) {
+        let mut list = TxFrags::new();
+        for f in frags {
+            if let Some(b) = f.bytes() {
+                self.payload_seen.push((b.as_ptr() as usize, f.len()));
+            }
+            if let Some(held) = &mut self.hold_tx {
+                held.push(f.clone());
+            }
+            list.push(f).unwrap();
+        }
+        self.inner.tx(header, &mut list, meta).unwrap();
+    }
+}
+
+impl<Q: NicQueue> NicQueue for Tamper<Q> {
+    fn caps(&self) -> &Caps {
+        &self.caps
+    }
+    fn header_pool(&self) -> &Pool {
+        self.inner.header_pool()
+    }
+    fn rx_burst(&mut self, burst: &mut RxBurst) {
+        while burst.room() > 0
+            && let Some(data) = self.inject.pop_front()
+        {
+            let meta = RxMeta { checksum: RxChecksum::UNKNOWN, rss_hash: 0 };
+            burst.push(RxFrame { data, meta }).unwrap();
+        }
+        if burst.room() > 0 {
+            self.inner.rx_burst(burst);
+        }
+    }
+    fn tx(&mut self, header: ZbufMut, payload: &mut TxFrags, meta: TxMeta) -> Result<(), ZbufMut> {
+        let mut flat = header.to_vec();
+        for f in payload.iter() {
+            let start = flat.len();
+            flat.resize(start + f.len() as usize, 0);
+            f.copy_to(&mut flat[start..]).unwrap();
+        }
+        assert!(flat.len() <= usize::from(self.caps.mtu) + 18, "frame of {} bytes", flat.len());
+        assert!(payload.len() < usize::from(self.caps.max_tx_segments).max(2));
+        let checksum = if self.caps.tx_checksum { RxChecksum::GOOD } else { RxChecksum::UNKNOWN };
+        let packet = TcpPacket::parse_frame(&flat, checksum).expect("what the stack sends is well formed");
+        if let Some(recent) = &mut self.recent {
+            recent.truncate(15);
+            recent.insert(0, flat);
+        }
+        self.count += 1;
+        match (self.fate)(&packet, self.count) {
+            Fate::Full => {
+                self.count -= 1;
+                return Err(header);
+            }
+            Fate::Drop => payload.clear(),
+            Fate::Late => self.held.push_back((header, payload.drain(..).collect(), meta)),
+            Fate::Pass => {
+                let count = self.count;
+                let hit = |every: u64| every > 0 && count.is_multiple_of(every);
+                if hit(self.duplicate) {
+                    let mut again = self.inner.header_pool().alloc().unwrap();
+                    again.append(header.len()).unwrap().copy_from_slice(&header);
+                    self.forward(again, payload.to_vec(), meta);
+                }
+                let mut header = header;
+                if hit(self.damage) {
+                    // Somewhere behind the addresses, so that only a checksum can tell.
+                    let i = 34 + (self.count as usize * 7) % (header.len() as usize - 34);
+                    header[i] ^= 1 << (self.count % 8);
+                }
+                self.forward(header, payload.drain(..).collect(), meta);
+                while let Some((h, f, m)) = self.held.pop_front() {
+                    self.forward(h, f, m);
+                }
+            }
+        }
+        Ok(())
+    }
+    fn flush(&mut self) {
+        self.inner.flush();
+    }
+    fn reap(&mut self) -> usize {
+        self.inner.reap()
+    }
+    fn stats(&self) -> QueueStats {
+        self.inner.stats()
+    }
+}
