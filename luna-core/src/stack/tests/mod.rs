@@ -12,4 +12,5 @@ mod loss;
 mod reset;
 mod tamper;
 mod window;
+mod wrap;
 mod zero_copy;
