@@ -2,10 +2,11 @@
 
 mod common;
 
+use core::time::Duration;
 use std::fs;
 use std::net::TcpStream;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use common::{Server, failure, file, json, luna, output};
 use serde_json::Value;
