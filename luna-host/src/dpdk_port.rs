@@ -3,6 +3,7 @@
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use luna_core::stack::{CLIENT_PORTS, Cidr, PathConfig};
 use luna_core::tcp::TcpConfig;
@@ -50,6 +51,9 @@ pub enum DpdkError {
     /// Nobody at the other end of the pair.
     #[error("nobody is at the other end of {0} after 5 s: start the other side first, with the same socket")]
     NoPeer(String),
+    /// The other side was not there before.
+    #[error("there is no socket {}: start the other side first (role=server, or role=vhost), with the same path", .0.display())]
+    NoSocket(PathBuf),
     /// No hardware address.
     #[error("the hardware address of {0} cannot be learned here: give it as peer={0}@MAC")]
     NoMac(IpAddr),
@@ -90,6 +94,11 @@ pub fn open(
     // What can be told without DPDK comes first: it is told in fewer words.
     let (vdev, kernel) = vdev(nic, net, listen)?;
     let neighbors = neighbors(nic, net)?;
+    if let Some(socket) = peers_socket(nic)
+        && !socket.exists()
+    {
+        return Err(DpdkError::NoSocket(socket.to_owned()));
+    }
     let eal = Eal::start(&EalConfig::default())?;
     let name = eal.attach(&vdev)?;
     // vhost has no address of its own, and takes whatever its peer sends.
@@ -137,6 +146,15 @@ fn vdev(nic: &Nic, net: &Net, listen: Option<SocketAddr>) -> Result<(Vdev, Optio
             (Vdev::VirtioUser(VirtioUser { mac, ..VirtioUser::new(path) }), None)
         }
     })
+}
+
+/// The socket that the other side of a pair must have made.
+fn peers_socket(nic: &Nic) -> Option<&Path> {
+    match nic {
+        Nic::Memif { socket, role: nic::MemifRole::Client, .. } => Some(socket),
+        Nic::Virtio { path, role: VirtioRole::User, .. } => Some(path),
+        Nic::Mem { .. } | Nic::AfXdp { .. } | Nic::Memif { .. } | Nic::Virtio { .. } => None,
+    }
 }
 
 /// The address that the user gave, or the port kind's default.

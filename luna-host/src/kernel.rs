@@ -187,6 +187,3 @@ fn listen_reason(e: &io::Error, addr: SocketAddr) -> String {
         _ => e.to_string(),
     }
 }
-
-#[cfg(test)]
-mod tests;

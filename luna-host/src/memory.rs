@@ -4,8 +4,8 @@
 //! The bus address of a byte is its virtual address, which only the in-memory pair takes. Regions that devices reach
 //! come from DPDK's own memory instead.
 
+use core::ptr::NonNull;
 use std::io;
-use std::ptr::NonNull;
 
 use luna_core::zbuf::{DeviceKey, IoAddr, Pool, PoolError, Region, RegionError, ZONE_SIZE, ZoneLayout};
 use memmap2::{MmapMut, MmapOptions};

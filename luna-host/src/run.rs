@@ -9,6 +9,9 @@ use crate::machine;
 
 /// Turns with nothing to do before a loop sleeps: tens of milliseconds. A benchmark never gets there.
 const QUIET_TURNS: u32 = 100_000;
+/// Turns with nothing to do before a spinner offers its core to others: some hundred microseconds. The peer that it waits
+/// for may be one of them.
+const SPIN_TURNS: u32 = 1_000;
 /// How long it sleeps at most; over kernel sockets, arrivals end it.
 const NAP: Duration = Duration::from_micros(500);
 /// Turns between two looks at flags that another thread or a signal sets.
@@ -17,9 +20,9 @@ const LOOK_EVERY: u32 = 64;
 /// What to do with a turn that had nothing to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Idle {
-    /// Turn again at once.
+    /// Turn again at once, and only after many such turns let another thread run first.
     Spin,
-    /// Let another thread run first: spinners outnumber cores.
+    /// Let another thread run first, always: spinners outnumber cores.
     Yield,
 }
 
@@ -61,7 +64,7 @@ pub fn run<D: Driver, E: Endpoint>(
                 quiet = 0;
             }
             until_look = 0;
-        } else if idle == Idle::Yield {
+        } else if idle == Idle::Yield || quiet >= SPIN_TURNS {
             thread::yield_now();
         } else {
             core::hint::spin_loop();

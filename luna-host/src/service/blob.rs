@@ -5,7 +5,7 @@ use luna_core::rpc::{FragVec, Status};
 use luna_core::zbuf::Pool;
 
 use super::store::{Blob, BlobName, Hash, Put, Store, StoreError};
-use super::wire::{self, Fields, Meta, STALE, meta};
+use super::wire::{self, Fields, STALE, meta};
 use super::worker::Worker;
 use crate::link::ConnKey;
 use crate::report::Counters;
@@ -17,8 +17,8 @@ const HANDLES: usize = 256;
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: Status,
-    pub(super) metadata: Meta,
-    pub(super) payload: FragVec,
+    pub(super) metadata: Vec<u8>,
+    pub(super) payload: Box<FragVec>,
 }
 
 /// What became of a request.
@@ -62,12 +62,12 @@ pub struct BlobService {
 }
 
 impl Answer {
-    pub(super) fn ok(metadata: Meta) -> Self {
-        Self { status: Status::OK, metadata, payload: FragVec::new() }
+    pub(super) fn ok(metadata: &[u8]) -> Self {
+        Self { status: Status::OK, metadata: metadata.to_vec(), payload: Box::default() }
     }
 
     pub(super) fn refuse(status: Status, why: &str) -> Self {
-        Self { status, metadata: wire::sentence(why), payload: FragVec::new() }
+        Self { status, metadata: wire::sentence(why).to_vec(), payload: Box::default() }
     }
 }
 
@@ -137,7 +137,7 @@ impl BlobService {
         let put = self.store.put(&name, size)?;
         let handle = self.open(owner, Open::Put(put))?;
         self.count.puts += 1;
-        Ok(Answer::ok(meta(&[&handle.to_le_bytes()])))
+        Ok(Answer::ok(&handle.to_le_bytes()))
     }
 
     /// Where a chunk goes: the handle and the offset of its first byte.
@@ -177,7 +177,7 @@ impl BlobService {
         let size = blob.size();
         let handle = self.open(owner, Open::Get(blob))?;
         self.count.gets += 1;
-        Ok(Answer::ok(meta(&[&handle.to_le_bytes(), &size.to_le_bytes()])))
+        Ok(Answer::ok(&meta(&[&handle.to_le_bytes(), &size.to_le_bytes()])))
     }
 
     fn get_read(&mut self, owner: ConnKey, metadata: &[u8]) -> Result<Outcome, Answer> {
@@ -192,7 +192,7 @@ impl BlobService {
         if offset.checked_add(u64::from(len)).is_none_or(|end| end > blob.size()) {
             return Err(Answer::refuse(Status::BAD_REQUEST, "a read beyond the end of the blob"));
         }
-        let mut answer = Answer::ok(Meta::new());
+        let mut answer = Answer::ok(&[]);
         let mut done = 0;
         while done < len {
             // Straight into the memory that will be sent.
@@ -218,7 +218,7 @@ impl BlobService {
     fn close(&mut self, owner: ConnKey, metadata: &[u8]) -> Result<Answer, Answer> {
         let handle = Fields(metadata).u64().ok_or_else(malformed)?;
         *self.handle(owner, handle)? = None;
-        Ok(Answer::ok(Meta::new()))
+        Ok(Answer::ok(&[]))
     }
 
     fn submit(&mut self, job: impl FnOnce() -> Result<Hash, StoreError> + Send + 'static) -> Result<Outcome, Answer> {
@@ -235,7 +235,7 @@ impl BlobService {
     pub(super) fn poll(&mut self) -> Option<(u64, Answer)> {
         let (name, result) = self.worker.poll()?;
         let answer = match result {
-            Ok(hash) => Answer::ok(meta(&[&hash])),
+            Ok(hash) => Answer::ok(&hash),
             Err(e) => {
                 self.count.failed += 1;
                 e.into()

@@ -21,7 +21,6 @@ use blob::{Answer, Outcome};
 
 use crate::link::{ConnKey, Transport};
 use crate::report::Counters;
-use wire::Meta;
 
 /// The services of one thread.
 pub struct Services {
@@ -44,7 +43,7 @@ pub struct Visitor {
 enum Pending {
     Answer(Box<Answer>),
     /// A read for which there was no memory.
-    Read(Meta),
+    Read(Vec<u8>),
 }
 
 /// The handler of one connection's session.
@@ -153,7 +152,7 @@ impl Visitor {
             };
             let mut stream = link.stream(conn);
             let mut cx = session.cx(&mut stream);
-            match cx.reply_detached(reply, answer.status, &answer.metadata, &mut answer.payload) {
+            match cx.reply_detached(reply, answer.status, &answer.metadata, &mut *answer.payload) {
                 Ok(()) => {}
                 Err(ReplyError::Stream(luna_core::rpc::StreamError::Full) | ReplyError::NoObj) => {
                     self.later.push_front((reply, Pending::Answer(answer)));
@@ -169,7 +168,7 @@ impl Visitor {
 impl Visit<'_> {
     fn answer<S: ByteStream>(&mut self, cx: &mut SessionCx<'_, '_, S>, mut answer: Answer) {
         // Behind those that wait, or memory could go round for ever to the quick.
-        let result = cx.reply(answer.status, &answer.metadata, &mut answer.payload);
+        let result = cx.reply(answer.status, &answer.metadata, &mut *answer.payload);
         match result {
             Ok(()) => {}
             Err(ReplyError::Stream(luna_core::rpc::StreamError::Full) | ReplyError::NoObj) => {
@@ -206,7 +205,7 @@ impl Visit<'_> {
         self.services.echo_bytes += bytes;
         match cx.reply(Status::OK, &[], &mut out) {
             Ok(()) => {}
-            Err(_) => self.answer(cx, Answer { status: Status::OK, metadata: Meta::new(), payload: out }),
+            Err(_) => self.answer(cx, Answer { payload: Box::new(out), ..Answer::ok(&[]) }),
         }
     }
 
@@ -219,7 +218,7 @@ impl Visit<'_> {
                 }
                 Err(_) => self.services.lost += 1,
             },
-            Outcome::Again => self.keep(cx, Pending::Read(wire::meta(&[metadata]))),
+            Outcome::Again => self.keep(cx, Pending::Read(metadata.to_vec())),
         }
     }
 
@@ -254,7 +253,7 @@ impl Handler for Visit<'_> {
             wire::ECHO => self.echo(cx, request.payload),
             wire::PUT_DATA => {
                 let answer = match self.put_whole(request.metadata, request.payload) {
-                    Ok(()) => Answer::ok(Meta::new()),
+                    Ok(()) => Answer::ok(&[]),
                     Err(answer) => answer,
                 };
                 self.answer(cx, answer);
@@ -313,7 +312,7 @@ impl Handler for Visit<'_> {
             return;
         }
         match result {
-            Ok(()) => self.answer(cx, Answer::ok(Meta::new())),
+            Ok(()) => self.answer(cx, Answer::ok(&[])),
             Err(BodyError::Corrupt) => {
                 self.answer(cx, Answer::refuse(Status::CORRUPT, "a chunk arrived damaged; start the put again"));
             }

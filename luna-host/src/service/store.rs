@@ -6,11 +6,11 @@
 //!
 //! Absent: directories within the root, links (never followed), deletion, listing.
 
+use core::sync::atomic::{AtomicU64, Ordering};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
 use sha2::{Digest, Sha256};

@@ -1,0 +1,309 @@
+//! The `luna` command end to end, without root: over the in-memory pair and over kernel sockets on the loopback interface.
+
+mod common;
+
+use core::time::Duration;
+use std::fs;
+use std::net::TcpStream;
+use std::thread;
+use std::time::Instant;
+
+use common::{Server, failure, file, json, luna, output};
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn number(report: &Value, path: &str) -> f64 {
+    report.pointer(path).and_then(Value::as_f64).unwrap_or_else(|| panic!("no {path} in {report}"))
+}
+
+/// What every benchmark's report has to agree on.
+fn check(report: &Value, size: f64) {
+    let n = |path: &str| number(report, path);
+    assert!(n("/requests") > 0.0 && n("/rps") > 0.0 && n("/errors") == 0.0, "{report}");
+    let order = ["min", "p50", "p90", "p99", "p99.9", "max"].map(|q| n(&format!("/latency_ns/{q}")));
+    assert!(order[0] > 0.0 && order.is_sorted(), "{order:?}");
+    assert!((n("/gbps") - n("/rps") * size * 8.0 / 1e9).abs() < 1e-6);
+    assert!((n("/rps") * n("/config/duration_s") - n("/requests")).abs() < n("/requests") * 0.01 + 2.0);
+    assert!(report["machine"]["cpu"].is_string());
+}
+
+#[test]
+fn knbench_in_memory_needs_nothing_copies_nothing_and_reports_both_sides() {
+    let args = ["knbench", "--duration", "200ms", "--warmup", "50ms", "--verify", "--json"];
+    let report = json(&args);
+    check(&report, 4096.0);
+    for side in ["client", "server"] {
+        assert_eq!(report[side]["stack"], "luna");
+        assert_eq!(number(&report, &format!("/{side}/copies/tx_per_byte")), 0.0);
+        assert_eq!(number(&report, &format!("/{side}/copies/rx_per_byte")), 0.0);
+    }
+    assert_eq!(number(&report, "/server_rpc/requests"), number(&report, "/rpc/responses"));
+    assert!(number(&report, "/client/queue/tx_frames") > number(&report, "/requests"));
+}
+
+#[test]
+fn knbench_in_one_thread() {
+    let cpu = (0..1024).find(|cpu| {
+        let list = fs::read_to_string("/proc/self/status").unwrap();
+        let allowed = list.lines().find_map(|l| l.strip_prefix("Cpus_allowed_list:")).unwrap().trim().to_owned();
+        allowed.split(',').any(|r| {
+            let (a, b) = r.split_once('-').unwrap_or((r, r));
+            (a.parse::<u32>().unwrap()..=b.parse().unwrap()).contains(cpu)
+        })
+    });
+    let cpu = cpu.unwrap().to_string();
+    let args = ["knbench", "--cpu", &cpu, "--duration", "200ms", "--warmup", "0s", "--iodepth", "16", "--json"];
+    let report = json(&args);
+    check(&report, 4096.0);
+    assert_eq!(number(&report, "/client/queue/tx_dropped"), 0.0);
+}
+
+#[test]
+fn knbench_sizes_depths_connections_and_mtu() {
+    for (stack, nic) in [("luna", Some("mem:mtu=9000")), ("luna", Some("mem:mtu=1280")), ("kernel", None)] {
+        for (size, depth, connections) in [("1", "1", "3"), ("65536", "4", "2"), ("5000", "32", "1")] {
+            let mut args = vec!["knbench", "--stack", stack, "--size", size, "--iodepth", depth];
+            args.extend(["--connections", connections, "--duration", "100ms", "--warmup", "0s", "--verify", "--json"]);
+            args.extend(nic.iter().flat_map(|nic| ["--nic", nic]));
+            check(&json(&args), size.parse().unwrap());
+        }
+    }
+}
+
+#[test]
+fn knbench_for_people() {
+    let out = output(&["knbench", "--duration", "100ms"]);
+    let text = String::from_utf8(out.stdout).unwrap();
+    for word in ["requests/s", "p99.9", "retransmissions", "copies per byte", "client", "server"] {
+        assert!(text.contains(word), "{text}");
+    }
+    assert!(out.stderr.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
+}
+
+#[test]
+fn put_and_get_in_memory() {
+    let dir = TempDir::new().unwrap();
+    let (from, to, root) = (dir.path().join("from"), dir.path().join("to"), dir.path().join("root"));
+    for len in [0, 1, 65_536, 3_000_001] {
+        let bytes = file(&from, len);
+        let path = |p: &std::path::Path| p.to_str().unwrap().to_owned();
+        let put = json(&["put", "--root", &path(&root), "--name", "a blob", &path(&from), "--json"]);
+        assert_eq!(put["sha256_local"], put["sha256_remote"]);
+        assert_eq!(number(&put, "/bytes"), len as f64);
+        assert!(fs::read(root.join("a blob")).unwrap() == bytes);
+        let get = json(&["get", "--root", &path(&root), "--name", "a blob", &path(&to), "--json"]);
+        assert_eq!(get["sha256_remote"], put["sha256_local"]);
+        assert!(fs::read(&to).unwrap() == bytes);
+        if len > 256 {
+            assert_eq!(number(&put, "/copies/tx_per_byte"), 0.0);
+            assert_eq!(number(&get, "/copies/rx_per_byte"), 0.0);
+        }
+    }
+    let left: Vec<_> = fs::read_dir(dir.path()).unwrap().chain(fs::read_dir(&root).unwrap()).collect();
+    assert_eq!(left.len(), 4, "{left:?}");
+}
+
+#[test]
+fn a_kernel_server_serves_many_clients_and_tells_what_it_did() {
+    let dir = TempDir::new().unwrap();
+    let (from, root) = (dir.path().join("from"), dir.path().join("root"));
+    let bytes = file(&from, 2_000_000);
+    let server = Server::start(&root, &[]);
+    let addr = server.addr.as_str();
+    thread::scope(|scope| {
+        for i in 0..4 {
+            let (from, to) = (&from, dir.path().join(format!("to{i}")));
+            let bytes = &bytes;
+            scope.spawn(move || {
+                let name = format!("blob{i}");
+                let common = ["--stack", "kernel", "--connect", addr, "--json", "--name", &name];
+                let put = json(&[&["put"], &common[..], &[from.to_str().unwrap()]].concat());
+                assert_eq!(put["sha256_local"], put["sha256_remote"]);
+                assert!(put["copies"]["tx_per_byte"].is_null(), "the kernel's copies are not ours to count");
+                json(&[&["get"], &common[..], &[to.to_str().unwrap()]].concat());
+                assert!(fs::read(&to).unwrap() == *bytes);
+            });
+        }
+        scope.spawn(|| {
+            let bench = ["knbench", "--stack", "kernel", "--connect", addr, "--connections", "16", "--iodepth", "4"];
+            check(&json(&[&bench[..], &["--duration", "300ms", "--verify", "--json"]].concat()), 4096.0);
+        });
+    });
+    let told = server.stop();
+    assert_eq!(number(&told, "/tcp/accepted"), 24.0);
+    assert_eq!((number(&told, "/rpc/puts"), number(&told, "/rpc/gets")), (4.0, 4.0));
+    assert_eq!((number(&told, "/rpc/put_bytes"), number(&told, "/rpc/get_bytes")), (8e6, 8e6));
+    assert_eq!((number(&told, "/rpc/blob_errors"), number(&told, "/rpc/unanswered")), (0.0, 0.0));
+    assert_eq!(number(&told, "/server/drops/refused_table_full"), 0.0);
+    assert!(number(&told, "/rpc/echoes") > 0.0);
+}
+
+#[test]
+fn connections_beyond_the_limit_are_refused_and_counted() {
+    let dir = TempDir::new().unwrap();
+    let server = Server::start(dir.path(), &["--connections", "2"]);
+    let held: Vec<_> = (0..2).map(|_| TcpStream::connect(&server.addr).unwrap()).collect();
+    // Accepted in order: the third is refused once those two have been.
+    let (code, words) = failure(&["knbench", "--stack", "kernel", "--connect", &server.addr, "--duration", "1s"]);
+    assert_eq!(code, 1);
+    assert!(words.contains("lost") || words.contains("cannot connect"), "{words}");
+    drop(held);
+    let told = server.stop();
+    assert!(number(&told, "/server/drops/refused_table_full") >= 1.0, "{told}");
+}
+
+#[test]
+fn what_is_no_rpc_ends_its_connection_and_nothing_else() {
+    use std::io::{Read, Write};
+    let dir = TempDir::new().unwrap();
+    let server = Server::start(dir.path(), &[]);
+    let mut stranger = TcpStream::connect(&server.addr).unwrap();
+    stranger.write_all(b"GET / HTTP/1.1\r\nHost: somebody who took us for another\r\n\r\n").unwrap();
+    stranger.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    // Reset, or closed; not silence.
+    match stranger.read(&mut [0; 1]) {
+        Ok(0) => {}
+        Err(e) => assert_eq!(e.kind(), std::io::ErrorKind::ConnectionReset),
+        Ok(_) => panic!("an answer"),
+    }
+    json(&["knbench", "--stack", "kernel", "--connect", &server.addr, "--duration", "50ms", "--json"]);
+    let told = server.stop();
+    assert_eq!(number(&told, "/rpc/connections_aborted_for_protocol"), 1.0);
+}
+
+#[test]
+fn a_server_killed_mid_call_is_a_clear_error_soon() {
+    let dir = TempDir::new().unwrap();
+    let server = Server::start(dir.path(), &[]);
+    let args = ["knbench", "--stack", "kernel", "--connect", &server.addr, "--duration", "60s", "--json"];
+    let client = luna(&args).stderr(std::process::Stdio::piped()).stdout(std::process::Stdio::null()).spawn().unwrap();
+    thread::sleep(Duration::from_millis(700));
+    let killed = Instant::now();
+    server.signal(9);
+    let out = client.wait_with_output().unwrap();
+    assert!(killed.elapsed() < Duration::from_secs(10));
+    let words = String::from_utf8(out.stderr).unwrap();
+    assert_eq!(out.status.code(), Some(1));
+    assert!(words.contains("connection to 127.0.0.1") && words.contains("lost"), "{words}");
+}
+
+#[test]
+fn a_put_whose_client_dies_leaves_nothing() {
+    let dir = TempDir::new().unwrap();
+    let (from, root) = (dir.path().join("from"), dir.path().join("root"));
+    // Larger than what arrives before the kill; sparse, so that it costs nothing.
+    fs::File::create(&from).unwrap().set_len(4 << 30).unwrap();
+    let server = Server::start(&root, &[]);
+    let args = ["put", "--stack", "kernel", "--connect", &server.addr, from.to_str().unwrap()];
+    let mut client = luna(&args).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let count = || fs::read_dir(&root).unwrap().count();
+    let patience = Instant::now() + Duration::from_secs(20);
+    while count() == 0 && Instant::now() < patience {
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(count(), 1, "the put has begun");
+    client.kill().unwrap();
+    client.wait().unwrap();
+    while count() != 0 && Instant::now() < patience {
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(count(), 0);
+}
+
+#[test]
+fn bad_names_and_absent_blobs_are_refused_by_the_server_in_words() {
+    let dir = TempDir::new().unwrap();
+    let from = dir.path().join("from");
+    file(&from, 100);
+    let server = Server::start(&dir.path().join("root"), &[]);
+    let long = "x".repeat(300);
+    for name in ["../escape", "/etc/passwd", ".hidden", "", &long] {
+        let args = ["put", "--stack", "kernel", "--connect", &server.addr, "--name", name, from.to_str().unwrap()];
+        let (code, words) = failure(&args);
+        assert_eq!(code, 1);
+        assert!(words.contains("bad blob name"), "{name}: {words}");
+    }
+    let to = dir.path().join("to");
+    let args = ["get", "--stack", "kernel", "--connect", &server.addr, "--name", "absent", to.to_str().unwrap()];
+    let (_, words) = failure(&args);
+    assert!(words.contains("there is no blob 'absent'"), "{words}");
+    assert!(!to.exists());
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing is left of the get");
+}
+
+#[test]
+fn a_server_without_blobs_says_so() {
+    let dir = TempDir::new().unwrap();
+    let from = dir.path().join("from");
+    file(&from, 10);
+    let blocked = dir.path().join("blocked");
+    fs::write(&blocked, b"a file where the root would be").unwrap();
+    let root = blocked.to_str().unwrap();
+    let (code, words) = failure(&["put", "--root", root, from.to_str().unwrap()]);
+    assert_eq!(code, 1);
+    assert!(words.contains("the blob directory") && words.contains("blocked"), "{words}");
+}
+
+#[test]
+fn mistakes_are_told_in_one_sentence_with_what_to_do() {
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&["knbench", "--size", "0"], 2, "1..=65536"),
+        (&["knbench", "--size", "70000"], 2, "1..=65536"),
+        (&["knbench", "--size", "4k"], 2, "invalid"),
+        (&["knbench", "--iodepth", "0"], 2, "1..=4096"),
+        (&["knbench", "--duration", "soon"], 2, "3s"),
+        (&["knbench", "--duration", "1ms"], 2, "at least 10ms"),
+        (&["knbench", "--nic", "eth0"], 2, "use mem, af_xdp, memif or virtio"),
+        (&["knbench", "--nic", "af_xdp:addr=10.0.0.1/24"], 2, "needs iface="),
+        (&["knbench", "--nic", "mem", "--stack", "kernel"], 2, "leave out one of --nic and --stack"),
+        (&["knbench", "--connect", "10.0.0.1:7480"], 1, "leave out --connect"),
+        (&["knbench", "--stack", "kernel", "--connect", "127.0.0.1:1"], 1, "start `luna serve` there first"),
+        (&["knbench", "--stack", "kernel", "--connect", "localhost"], 2, "--connect"),
+        (&["knbench", "--cpu", "9999"], 1, "cannot run on CPU 9999"),
+        (&["serve"], 1, "--stack kernel"),
+        (&["serve", "--stack", "kernel", "--listen", "192.0.2.1:7480"], 1, "does not have the address 192.0.2.1"),
+        (&["put", "no-such-file"], 2, "--root DIR"),
+        (&["put", "--root", "/tmp/luna-test-unused", "no-such-file"], 1, "no-such-file"),
+        (&["get", "--stack", "kernel", "--connect", "127.0.0.1:1", "/no/such/directory/x"], 1, "/no/such/directory/x"),
+        (&["nonsense"], 2, "Usage"),
+    ];
+    for (args, code, words) in cases {
+        let (got, said) = failure(args);
+        assert_eq!(got, *code, "{args:?}: {said}");
+        assert!(said.contains(words), "{args:?}: {said}");
+        if *code == 1 {
+            assert_eq!(said.lines().count(), 1, "{args:?}: {said}");
+        }
+    }
+}
+
+#[cfg(not(feature = "dpdk"))]
+#[test]
+fn without_dpdk_its_ports_are_refused_with_how_to_get_them() {
+    let nic = "af_xdp:iface=veth0,addr=10.9.0.2/24,peer=10.9.0.1";
+    for verb in
+        [&["serve"][..], &["knbench"], &["knbench", "--connect", "10.9.0.1:7480"], &["put", "--root", "/tmp/x", "f"]]
+    {
+        let (code, words) = failure(&[verb, &["--nic", nic]].concat());
+        assert_eq!(code, 1);
+        assert!(words.contains("--features dpdk") && words.contains("cargo xtask setup"), "{words}");
+    }
+}
+
+#[cfg(feature = "dpdk")]
+#[test]
+fn an_absent_interface_is_told() {
+    let nic = "af_xdp:iface=no-such-if,addr=10.9.0.2/24,peer=10.9.0.1";
+    let (code, words) = failure(&["serve", "--nic", nic]);
+    assert_eq!(code, 1);
+    assert!(words.contains("no network interface 'no-such-if'") && words.contains("ip link"), "{words}");
+}
+
+#[test]
+fn a_port_in_use_is_told() {
+    let dir = TempDir::new().unwrap();
+    let server = Server::start(dir.path(), &[]);
+    let (code, words) = failure(&["serve", "--stack", "kernel", "--listen", &server.addr]);
+    assert_eq!(code, 1);
+    assert!(words.contains("is in use") && words.contains("ss -ltnp"), "{words}");
+}
