@@ -108,6 +108,8 @@ counters! {
     revoked,
     /// Turns that put timers off because the clock had jumped and frames were still waiting.
     clock_jumps,
+    /// Retransmission timers held back because the turn before had overstayed: what they time may be younger than it says.
+    timers_held,
 }
 
 impl Counters {

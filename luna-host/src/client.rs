@@ -114,6 +114,15 @@ pub trait Job: Handler {
     /// # Errors
     /// The job cannot be done.
     fn advance<S: ByteStream>(&mut self, cx: &mut SessionCx<'_, '_, S>) -> Result<Step, ClientError>;
+
+    /// What remains when the connection is over and nobody waits for this thread: work that would stop the loop for
+    /// longer than a retransmission timeout.
+    ///
+    /// # Errors
+    /// The job was not done.
+    fn conclude(&mut self) -> Result<(), ClientError> {
+        Ok(())
+    }
 }
 
 enum State {
@@ -159,10 +168,13 @@ impl<J: Job> Client<J> {
     ///
     /// # Errors
     /// Why it was not done.
-    pub fn finish(self) -> Result<J, ClientError> {
+    pub fn finish(mut self) -> Result<J, ClientError> {
         match self.failure {
             Some(e) => Err(e),
-            None if matches!(self.state, State::Over | State::Lingering(_) | State::Closing(_)) => Ok(self.job),
+            None if matches!(self.state, State::Over | State::Lingering(_) | State::Closing(_)) => {
+                self.job.conclude()?;
+                Ok(self.job)
+            }
             None => Err(ClientError::Interrupted),
         }
     }

@@ -116,6 +116,10 @@ pub struct Stack<'m, Q> {
     now_ms: u32,
     /// Turns in a row whose timers were put off.
     put_off: u8,
+    /// The last turn may have sent something.
+    was_busy: bool,
+    /// No retransmission timer fires before: what the last turn sent may be younger than its time stamp.
+    hold_until: Instant,
     burst: RxBurst,
     frags: TxFrags,
 }
@@ -167,6 +171,8 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
             now,
             now_ms: now.as_millis_u32(),
             put_off: 0,
+            was_busy: false,
+            hold_until: Instant::ZERO,
             burst: RxBurst::new(),
             frags: TxFrags::new(),
         })
@@ -195,6 +201,10 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
     /// Takes in what arrived, up to about `budget` frames, lets `app` act on it, sends what is to be sent, fires timers.
     pub fn turn<A: App<Q>>(&mut self, now: Instant, budget: usize, app: &mut A) -> Turn {
         let jumped = now.since(self.now) > Duration::from_nanos(self.config.tcp.min_rto.as_nanos() / 2);
+        if jumped && self.was_busy {
+            // The last turn took that long (a callback, a stolen CPU), and all that it sent bears its first moment.
+            self.hold_until = now + self.config.tcp.min_rto;
+        }
         self.now = now;
         self.now_ms = now.as_millis_u32();
         self.retry_stalled();
@@ -221,7 +231,8 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
         for path in &mut self.paths {
             path.queue.flush();
         }
-        if frames > 0 || fired || sent || !drained || self.stalled.head != NIL || self.linger.head != NIL {
+        self.was_busy = frames > 0 || sent || !drained;
+        if self.was_busy || fired || self.stalled.head != NIL || self.linger.head != NIL {
             Turn::Busy
         } else {
             Turn::IdleUntil(self.wheel.next())
@@ -263,6 +274,7 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
     pub fn cx(&mut self, now: Instant) -> Cx<'_, 'm, Q> {
         self.now = self.now.max(now);
         self.now_ms = self.now.as_millis_u32();
+        self.was_busy = true;
         Cx { stack: self }
     }
 

@@ -45,6 +45,11 @@ impl<Q: NicQueue> Stack<'_, Q> {
     }
 
     fn retransmission_timeout(&mut self, slot: u32) {
+        if self.now < self.hold_until {
+            self.conns.at_mut(slot).rto_at = self.hold_until;
+            self.counters.timers_held += 1;
+            return;
+        }
         let (conn, mut env) = self.split(slot);
         let (now, config) = (env.ack.now, env.ack.config);
         if !conn.state.synchronised() {

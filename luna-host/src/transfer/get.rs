@@ -27,6 +27,8 @@ enum Phase {
     Data,
     Hash,
     Hashing,
+    /// All is here; the hash is not compared yet.
+    Received,
     Done,
 }
 
@@ -181,7 +183,7 @@ impl Get {
             _ => {
                 let answer = accepted("the hash", result)?;
                 self.remote = Some(Fields(answer).hash().ok_or(ClientError::Nonsense("the hash"))?);
-                self.finish()?;
+                self.phase = Phase::Received;
             }
         }
         Ok(())
@@ -192,24 +194,6 @@ impl Get {
             self.transferred = self.started.map_or(Duration::ZERO, |t| t.elapsed());
             self.phase = Phase::Hash;
         }
-    }
-
-    /// Hashes the file as it was written, and gives it its name.
-    fn finish(&mut self) -> Result<(), ClientError> {
-        let mut hash = Sha256::new();
-        let mut file = File::open(&self.temporary).map_err(|e| self.failed(e))?;
-        io::copy(&mut file, &mut io::BufWriter::with_capacity(CHUNK as usize, HashWriter(&mut hash)))
-            .map_err(|e| self.failed(e))?;
-        let local: Hash = hash.finalize().into();
-        self.local = Some(local);
-        if let Some(remote) = self.remote
-            && remote != local
-        {
-            return Err(ClientError::Mismatch { local: hex(&local), remote: hex(&remote) });
-        }
-        fs::rename(&self.temporary, &self.target).map_err(|e| self.failed(e))?;
-        self.phase = Phase::Done;
-        Ok(())
     }
 }
 
@@ -237,6 +221,24 @@ impl Drop for Get {
 }
 
 impl Job for Get {
+    /// Hashes the file as it was written, and gives it its name.
+    fn conclude(&mut self) -> Result<(), ClientError> {
+        let mut hash = Sha256::new();
+        let mut file = File::open(&self.temporary).map_err(|e| self.failed(e))?;
+        io::copy(&mut file, &mut io::BufWriter::with_capacity(CHUNK as usize, HashWriter(&mut hash)))
+            .map_err(|e| self.failed(e))?;
+        let local: Hash = hash.finalize().into();
+        self.local = Some(local);
+        if let Some(remote) = self.remote
+            && remote != local
+        {
+            return Err(ClientError::Mismatch { local: hex(&local), remote: hex(&remote) });
+        }
+        fs::rename(&self.temporary, &self.target).map_err(|e| self.failed(e))?;
+        self.phase = Phase::Done;
+        Ok(())
+    }
+
     fn advance<S: ByteStream>(&mut self, cx: &mut SessionCx<'_, '_, S>) -> Result<Step, ClientError> {
         if let Some(e) = self.failure.take() {
             return Err(e);
@@ -259,7 +261,7 @@ impl Job for Get {
                 }
             }
             Phase::Opening | Phase::Hashing => {}
-            Phase::Done => return Ok(Step::Done),
+            Phase::Received | Phase::Done => return Ok(Step::Done),
         }
         Ok(Step::Working)
     }

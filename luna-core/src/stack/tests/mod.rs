@@ -10,6 +10,7 @@ mod harness;
 mod limits;
 mod loss;
 mod reset;
+mod stolen_cpu;
 mod tamper;
 mod window;
 mod wrap;
