@@ -1,7 +1,8 @@
 //! Two DPU-style cores: static tables, a counter for a clock, the loop of this crate, the in-memory pair between them.
 
-use std::alloc::{Layout, alloc_zeroed};
-use std::ptr::NonNull;
+use core::alloc::Layout;
+use core::ptr::NonNull;
+use std::alloc::alloc_zeroed;
 use std::time::Instant as HostInstant;
 
 use luna_core::nic::{MemEnd, MemLink, MemPort, MemQueue};

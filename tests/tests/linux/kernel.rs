@@ -1,8 +1,10 @@
 //! The kernel's end: ordinary sockets.
 
+use core::net::SocketAddr;
+use core::time::Duration;
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::time::{Duration, Instant};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::time::Instant;
 
 use sha2::{Digest, Sha256};
 

@@ -1,8 +1,9 @@
 //! Luna's end: the stack over an AF_XDP port, with an application that echoes or drives.
 
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant as HostInstant};
+use std::time::Instant as HostInstant;
 
 use luna_core::nic::NicQueue;
 use luna_core::stack::{

@@ -1,9 +1,10 @@
 //! The cases: two namespaces, an end in each, packet loss where it is wanted, and ping.
 
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::netns::{INTERFACE, Namespaces};
 
