@@ -170,7 +170,7 @@ impl<Q: NicQueue> Driver for LunaStack<Q> {
 
 /// Whether a counter tells what was done, rather than what was dropped or refused.
 fn is_event(name: &str) -> bool {
-    const EVENTS: [&str; 19] = [
+    const EVENTS: [&str; 20] = [
         "segments_in",
         "segments_out",
         "fast_path",
@@ -190,6 +190,7 @@ fn is_event(name: &str) -> bool {
         "resets_out",
         "timeouts",
         "clock_jumps",
+        "timers_held",
     ];
     EVENTS.contains(&name)
 }

@@ -120,6 +120,8 @@ pub struct Stack<'m, Q> {
     was_busy: bool,
     /// No retransmission timer fires before: what the last turn sent may be younger than its time stamp.
     hold_until: Instant,
+    /// Timers have not fired since that hold began: no other begins before.
+    hold_spent: bool,
     burst: RxBurst,
     frags: TxFrags,
 }
@@ -173,6 +175,7 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
             put_off: 0,
             was_busy: false,
             hold_until: Instant::ZERO,
+            hold_spent: false,
             burst: RxBurst::new(),
             frags: TxFrags::new(),
         })
@@ -201,9 +204,10 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
     /// Takes in what arrived, up to about `budget` frames, lets `app` act on it, sends what is to be sent, fires timers.
     pub fn turn<A: App<Q>>(&mut self, now: Instant, budget: usize, app: &mut A) -> Turn {
         let jumped = now.since(self.now) > Duration::from_nanos(self.config.tcp.min_rto.as_nanos() / 2);
-        if jumped && self.was_busy {
+        if jumped && self.was_busy && !self.hold_spent {
             // The last turn took that long (a callback, a stolen CPU), and all that it sent bears its first moment.
             self.hold_until = now + self.config.tcp.min_rto;
+            self.hold_spent = true;
         }
         self.now = now;
         self.now_ms = now.as_millis_u32();
@@ -219,6 +223,8 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
         if fire {
             self.put_off = 0;
             fired = self.fire_timers(app);
+            // What was held had its chance. Turns that are always slow may hold anew, never again and again.
+            self.hold_spent &= now < self.hold_until;
         } else {
             self.put_off += 1;
             self.counters.clock_jumps += 1;

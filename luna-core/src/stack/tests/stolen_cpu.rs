@@ -51,3 +51,17 @@ fn after_an_idle_wait_the_timer_fires_at_once() {
     p.a.stack.turn(p.now, 256, &mut p.a.app);
     assert_eq!((p.a.stack.counters().rtos, p.a.stack.counters().timers_held), (1, 0));
 }
+
+#[test]
+fn a_loop_whose_every_turn_is_slow_still_retransmits() {
+    let (mut p, _) = sent_and_unanswered();
+    for _ in 0..6 {
+        // An application that acts in every turn.
+        let _ = p.a.stack.cx(p.now);
+        p.now = p.now + Duration::from_millis(3);
+        p.a.stack.turn(p.now, 256, &mut p.a.app);
+    }
+    let c = p.a.stack.counters();
+    assert!(c.timers_held > 0);
+    assert!(c.rtos > 0, "held for ever");
+}
