@@ -288,8 +288,11 @@ impl Foreign {
     /// Forgets the first `n` bytes.
     pub fn trim_front(&mut self, n: u32) {
         let n = n.min(self.len);
-        self.offset += n;
         self.len -= n;
+        // An emptied part keeps its offset: behind the last byte of 4 GiB there is none.
+        if self.len > 0 {
+            self.offset += n;
+        }
     }
 
     /// Forgets all behind the first `n` bytes.

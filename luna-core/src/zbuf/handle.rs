@@ -34,7 +34,10 @@ const_assert_eq!(size_of::<ZbufMut>(), 16);
 assert_not_impl_any!(Zbuf: Send, Sync);
 assert_not_impl_any!(ZbufMut: Send, Sync);
 
-/// Adds a reference to obj `obj` around `ptr`. Saturation is refused by aborting the add: 2^32 handles do not fit memory.
+/// Adds a reference to obj `obj` around `ptr`.
+///
+/// # Panics
+/// At 2^32 references, which takes handles that were forgotten: a count that wrapped would free an obj in use.
 ///
 /// # Safety
 /// `ptr` lies in obj `obj` of one of our zones, and the caller holds a reference.
@@ -44,7 +47,17 @@ pub(super) unsafe fn add_reference(ptr: NonNull<u8>, obj: u32) {
     let zone = unsafe { ZoneRef::of(ptr) };
     // SAFETY: by contract.
     let ctx = unsafe { zone.ctx(obj) };
-    ctx.count.set(ctx.count.get() + 1);
+    let count = ctx.count.get().wrapping_add(1);
+    if count == 0 {
+        too_many();
+    }
+    ctx.count.set(count);
+}
+
+#[cold]
+#[inline(never)]
+fn too_many() -> ! {
+    panic!("2^32 references to one obj")
 }
 
 /// Drops a reference to obj `obj` around `ptr`.

@@ -90,3 +90,14 @@ fn what_does_not_fit_is_refused_and_leaks_nothing() {
     drop(region);
     assert_eq!(pool.outstanding(), 0);
 }
+
+#[test]
+fn the_last_bytes_of_four_gib_can_be_trimmed_away() {
+    let pool = pool(1, 512);
+    let io = ForeignIo::Contiguous(IoAddr(0x10_0000));
+    // SAFETY: nothing reads it.
+    let region = unsafe { ForeignRegion::register(&pool, guest(4096), 1 << 32, io, DeviceKey(0)) }.unwrap();
+    let mut end = region.buffer(&pool, (1 << 32) - 16, 16).unwrap();
+    end.trim_front(16);
+    assert!(end.is_empty() && end.io_piece().is_none());
+}

@@ -116,3 +116,16 @@ fn model() {
         prop_assert_eq!(pool.outstanding(), 0);
     });
 }
+
+#[test]
+fn a_count_never_wraps() {
+    let pool = pool(1, 2048);
+    let buf = pool.alloc().unwrap().freeze();
+    // As if that many clones had been forgotten.
+    let zone = buf.zone();
+    // SAFETY: the handle's own obj.
+    unsafe { zone.ctx(buf.obj) }.count.set(u32::MAX);
+    let clone = std::panic::catch_unwind(core::panic::AssertUnwindSafe(|| core::mem::forget(buf.clone())));
+    assert!(clone.is_err());
+    assert!(!buf.is_unique());
+}
