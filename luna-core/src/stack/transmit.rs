@@ -99,7 +99,8 @@ impl<Q: NicQueue> Stack<'_, Q> {
             self.frags.clear();
             return Sent::Revoked;
         };
-        if sent == 0 && !piece.fin {
+        // An empty frame is a bare FIN, or nothing.
+        if sent == 0 && piece.len > 0 {
             self.frags.clear();
             self.counters.no_header_obj += 1;
             return Sent::Stalled;

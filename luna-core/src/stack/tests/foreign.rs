@@ -203,3 +203,23 @@ fn what_a_guest_writes_meanwhile_harms_only_its_own_data() {
     assert_eq!(p.b.stack.counters().malformed.iter().sum::<u64>(), 0, "every checksum was right");
     assert_eq!(p.a.app.released, [(1, Released::Acked)]);
 }
+
+#[test]
+fn without_an_obj_for_the_copy_no_empty_frame_leaves_instead() {
+    let (mut p, a, _) = Pair::open(&options(false, 1500));
+    let guest = Guest::new(&p.a);
+    let frag = guest.frag(&p.a, 0, 1000);
+    send(&mut p, a, vec![frag], 7).unwrap();
+    p.a.stack.cx(p.now).shutdown(a).unwrap();
+    let mut hog: Vec<_> = core::iter::from_fn(|| p.a.pools.header.alloc()).collect();
+    // One for the header, none for the data.
+    hog.pop();
+    let before = p.a.stack.counters().segments_out;
+    p.spin(10);
+    assert_eq!(p.a.stack.counters().segments_out, before);
+    assert!(p.a.stack.counters().no_header_obj > 0);
+    drop(hog);
+    p.may_spin = true;
+    assert!(p.run_until(MS(500), |p| !p.b.app.fins.is_empty()));
+    expect_pattern(&p.b.app.received, 1000);
+}
