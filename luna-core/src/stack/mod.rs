@@ -141,7 +141,7 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
     ///
     /// # Errors
     /// [`ConfigError`] about the tables' sizes.
-    pub fn new(config: StackConfig, storage: Storage<'m>, now: Instant) -> Result<Self, ConfigError> {
+    pub fn new(config: StackConfig, mut storage: Storage<'m>, now: Instant) -> Result<Self, ConfigError> {
         let n = storage.connections.len();
         if n == 0 || n > 1 << 24 {
             return Err(ConfigError::ConnectionCount);
@@ -149,6 +149,7 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
         if storage.flows.len() * 3 / 4 < n {
             return Err(ConfigError::FlowTableSize);
         }
+        storage.clear();
         let [a, b, ..] = seed_words(&config.seed);
         let flows = FlowTable::new(storage.flows, [a, b]).ok_or(ConfigError::FlowTableSize)?;
         Ok(Self {

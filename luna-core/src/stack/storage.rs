@@ -4,7 +4,7 @@ use core::net::IpAddr;
 
 use super::flow::FlowEntry;
 use super::listener::Listener;
-use crate::tcp::{Connection, OutOfOrder, Segment, SendEntry};
+use crate::tcp::{Connection, OutOfOrder, Segment, SendEntry, State};
 use crate::wire::MacAddr;
 
 /// A neighbour table entry.
@@ -29,4 +29,22 @@ pub struct Storage<'m> {
     pub listeners: &'m mut [Listener],
     /// Neighbours, all paths together.
     pub neighbors: &'m mut [Neighbor],
+}
+
+impl Storage<'_> {
+    /// Forgets what an earlier stack left in the same memory, its names included.
+    pub(super) fn clear(&mut self) {
+        for c in self.connections.iter_mut() {
+            let generation = c.generation.wrapping_add(u32::from(c.state != State::Closed));
+            *c = Connection { generation, ..Connection::default() };
+        }
+        for l in self.listeners.iter_mut() {
+            let generation = l.generation.wrapping_add(u32::from(l.bind.is_some()));
+            *l = Listener { generation, ..Listener::default() };
+        }
+        self.sends.fill_with(SendEntry::default);
+        self.segments.fill_with(Segment::default);
+        self.out_of_order.fill_with(OutOfOrder::default);
+        self.neighbors.fill_with(Neighbor::default);
+    }
 }

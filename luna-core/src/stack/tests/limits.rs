@@ -3,7 +3,7 @@
 use super::harness::*;
 use crate::stack::*;
 use crate::tcp::TcpConfig;
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 use crate::zbuf::{Frag, Zbuf, ZbufMut};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
@@ -363,4 +363,37 @@ fn received_memory_is_used_again_for_sending() {
     let Ok(mut data) = data.try_into_mut() else { panic!("the receive obj is nobody else's") };
     data[0] ^= 0xff;
     assert_eq!(data.freeze().as_ptr(), at);
+}
+
+#[test]
+fn a_stack_in_the_memory_of_an_earlier_one_begins_afresh() {
+    let o = Options::default();
+    let now = Instant::from_nanos(1_000_000_000);
+    let config = StackConfig { id: 1, seed: [1; 32], tcp: o.tcp_a };
+    let Storage { connections, flows, sends, segments, out_of_order, listeners, neighbors } = storage_for_tests(&o);
+    let pool = crate::zbuf::testing::pool(1, 2048);
+    let mut old = None;
+    for round in 0..2 {
+        let storage = Storage {
+            connections: &mut *connections,
+            flows: &mut *flows,
+            sends: &mut *sends,
+            segments: &mut *segments,
+            out_of_order: &mut *out_of_order,
+            listeners: &mut *listeners,
+            neighbors: &mut *neighbors,
+        };
+        let mut stack: Stack<'_, Queue> = Stack::new(config, storage, now).unwrap();
+        assert_eq!(pool.outstanding(), 0, "what was queued is let go");
+        if let Some((conn, listener)) = old {
+            assert_eq!(stack.cx(now).info(conn), Err(Stale));
+            assert_eq!(stack.cx(now).unlisten(listener), Err(Stale));
+        }
+        let listener = stack.cx(now).listen(Bind::port(80), 0).unwrap_or_else(|e| panic!("round {round}: {e}"));
+        let slot = stack.conns.alloc().unwrap();
+        stack.conns.at_mut(slot).state = crate::tcp::State::Established;
+        let entry = stack.sends.alloc().unwrap();
+        stack.sends.at_mut(entry).frag = Some(Frag::from(pool.alloc().unwrap().freeze()));
+        old = Some((stack.id_of(slot), listener));
+    }
 }
