@@ -188,8 +188,13 @@ impl Endpoint for Server {
         }
     }
 
-    fn on_fin<T: Transport>(&mut self, _link: &mut T, _conn: ConnKey, user: u64) {
+    fn on_fin<T: Transport>(&mut self, link: &mut T, conn: ConnKey, user: u64) {
         if let Some(Some(member)) = self.members.get_mut(user as usize) {
+            if !member.peer.session.is_between_frames() {
+                log::warn!("connection aborted: it ended within a frame");
+                self.protocol_errors += 1;
+                return link.abort(conn);
+            }
             member.fin_received = true;
             self.fidget(user);
         }

@@ -172,6 +172,24 @@ fn what_is_no_rpc_ends_its_connection_and_nothing_else() {
 }
 
 #[test]
+fn who_finishes_within_a_frame_does_not_keep_his_place() {
+    use std::io::{Read, Write};
+    let dir = TempDir::new().unwrap();
+    let server = Server::start(dir.path(), &["--connections", "1"]);
+    let mut half = TcpStream::connect(&server.addr).unwrap();
+    half.write_all(&[0; 3]).unwrap();
+    half.shutdown(std::net::Shutdown::Write).unwrap();
+    half.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    match half.read(&mut [0; 1]) {
+        Ok(0) => {}
+        Err(e) => assert_eq!(e.kind(), std::io::ErrorKind::ConnectionReset),
+        Ok(_) => panic!("an answer"),
+    }
+    json(&["knbench", "--stack", "kernel", "--connect", &server.addr, "--duration", "50ms", "--json"]);
+    assert_eq!(number(&server.stop(), "/rpc/connections_aborted_for_protocol"), 1.0);
+}
+
+#[test]
 fn a_server_killed_mid_call_is_a_clear_error_soon() {
     let dir = TempDir::new().unwrap();
     let server = Server::start(dir.path(), &[]);

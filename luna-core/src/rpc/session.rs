@@ -274,6 +274,12 @@ impl<'m> Session<'m> {
         calls.live() == 0 && detached.live() == 0 && owed.is_empty() && self.rx.is_between_frames()
     }
 
+    /// Whether what arrived so far ends with a frame: the only place where a peer may finish.
+    #[must_use]
+    pub fn is_between_frames(&self) -> bool {
+        self.rx.is_between_frames()
+    }
+
     /// What happened so far.
     #[must_use]
     #[inline]

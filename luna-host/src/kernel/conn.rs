@@ -31,6 +31,8 @@ pub(super) struct Conn {
     pub(super) user: u64,
     /// epoll said so, and no read or write has met the end since.
     pub(super) readable: bool,
+    /// epoll told of the peer's FIN: it came with the last edge, and none follows.
+    pub(super) read_closed: bool,
     pub(super) writable: bool,
     /// On the list of those to look at in the next turn.
     pub(super) listed: bool,
@@ -65,6 +67,7 @@ impl Conn {
             phase,
             user,
             readable: false,
+            read_closed: false,
             writable: phase == Phase::Open,
             listed: false,
             dirty: false,

@@ -132,6 +132,7 @@ impl KernelNet {
     pub(super) fn note(&mut self, slot: usize, event: &Event) {
         let Some(conn) = self.at(slot) else { return };
         conn.readable |= event.is_readable() || event.is_error() || event.is_read_closed();
+        conn.read_closed |= event.is_read_closed();
         conn.writable |= event.is_writable() || event.is_error();
         self.list(slot);
     }
@@ -314,8 +315,9 @@ impl KernelNet {
             }
             Ok(n) => {
                 count.bytes_read += n as u64;
-                // A short read has emptied the socket: the next arrival is a new edge (epoll(7), questions 9).
-                if n < room {
+                // A short read has emptied the socket: the next arrival is a new edge (epoll(7), questions 9). A FIN that
+                // came along with the data is none.
+                if n < room && !conn.read_closed {
                     conn.readable = false;
                 }
                 let mut bufs = heapless::Vec::new();
