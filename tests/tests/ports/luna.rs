@@ -1,10 +1,11 @@
 //! The `luna` command as processes: started in its namespace, waited for, asked for its JSON, and what it leaves behind.
 
+use core::sync::atomic::{AtomicU32, Ordering};
+use core::time::Duration;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::Value;
 
