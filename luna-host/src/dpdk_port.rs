@@ -12,7 +12,7 @@ use luna_core::zbuf::{Pool, ZoneLayout};
 
 use crate::dpdk::{
     AfXdp, DpdkQueue, Eal, EalConfig, EalError, Memif, MemifRole, Memory, MemoryError, Port, PortConfig, PortError,
-    PortRange, Vdev, Vhost, VirtioUser,
+    PortRange, Vdev, Vhost, VirtioUser, socket,
 };
 use crate::link::{Driver, DriverError, Endpoint};
 use crate::luna_stack::{LunaConfig, LunaStack};
@@ -54,6 +54,17 @@ pub enum DpdkError {
     /// The other side was not there before.
     #[error("there is no socket {}: start the other side first (role=server, or role=vhost), with the same path", .0.display())]
     NoSocket(PathBuf),
+    /// The other side was there before, and is gone.
+    #[error("nobody listens on socket {} any more: start the other side first (role=server, or role=vhost)", .0.display())]
+    DeadSocket(PathBuf),
+    /// The socket's path cannot be used.
+    #[error("socket {} cannot be used ({source}): give the path that the other side listens on", path.display())]
+    Socket {
+        /// The path.
+        path: PathBuf,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
     /// No hardware address.
     #[error("the hardware address of {0} cannot be learned here: give it as peer={0}@MAC")]
     NoMac(IpAddr),
@@ -94,10 +105,8 @@ pub fn open(
     // What can be told without DPDK comes first: it is told in fewer words.
     let (vdev, kernel) = vdev(nic, net, listen)?;
     let neighbors = neighbors(nic, net)?;
-    if let Some(socket) = peers_socket(nic)
-        && !socket.exists()
-    {
-        return Err(DpdkError::NoSocket(socket.to_owned()));
+    if let Some(path) = peers_socket(nic) {
+        check_peer(path)?;
     }
     let eal = Eal::start(&EalConfig::default())?;
     let name = eal.attach(&vdev)?;
@@ -154,6 +163,16 @@ fn peers_socket(nic: &Nic) -> Option<&Path> {
         Nic::Memif { socket, role: nic::MemifRole::Client, .. } => Some(socket),
         Nic::Virtio { path, role: VirtioRole::User, .. } => Some(path),
         Nic::Mem { .. } | Nic::AfXdp { .. } | Nic::Memif { .. } | Nic::Virtio { .. } => None,
+    }
+}
+
+/// Whether the other side is there.
+fn check_peer(path: &Path) -> Result<(), DpdkError> {
+    match socket::is_live(path) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(DpdkError::DeadSocket(path.to_owned())),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(DpdkError::NoSocket(path.to_owned())),
+        Err(source) => Err(DpdkError::Socket { path: path.to_owned(), source }),
     }
 }
 

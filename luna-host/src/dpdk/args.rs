@@ -3,7 +3,6 @@
 use core::fmt::Write as _;
 use std::ffi::CString;
 use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use super::config::{AfXdp, EalConfig, IovaMode, Memif, MemifRole, Vdev, Vhost, VirtioUser};
@@ -251,8 +250,11 @@ fn free_listening_path(path: &Path) -> Result<(), EalError> {
             _ => Err(refused("its directory does not exist")),
         },
         Ok(meta) if !meta.file_type().is_socket() => Err(refused("a file that is no socket is in the way")),
-        Ok(_) if UnixStream::connect(path).is_ok() => Err(refused("another process listens on it")),
-        Ok(_) => std::fs::remove_file(path).map_err(|error| refused(&error.to_string())),
+        Ok(_) => match super::socket::is_live(path) {
+            Ok(true) => Err(refused("another process listens on it")),
+            Ok(false) => std::fs::remove_file(path).map_err(|error| refused(&error.to_string())),
+            Err(error) => Err(refused(&error.to_string())),
+        },
     }
 }
 

@@ -23,6 +23,7 @@ mod owner;
 mod port;
 mod queue;
 mod reap;
+pub(crate) mod socket;
 mod tx;
 mod xdp;
 

@@ -167,9 +167,11 @@ fn write_some(stream: &mut TcpStream, queue: &VecDeque<Frag>, head_done: usize) 
 pub(super) fn kind_of(e: &io::Error) -> CloseKind {
     match e.kind() {
         io::ErrorKind::ConnectionRefused => CloseKind::Refused,
-        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => {
-            CloseKind::Reset
-        }
+        // Not connected any more: a reset that came before the call.
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::NotConnected => CloseKind::Reset,
         io::ErrorKind::TimedOut => CloseKind::TimedOut,
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable | io::ErrorKind::NetworkDown => {
             CloseKind::Unreachable

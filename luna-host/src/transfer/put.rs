@@ -1,5 +1,6 @@
 //! Stores a file as a blob.
 
+use core::mem::replace;
 use core::time::Duration;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -135,8 +136,10 @@ impl Put {
     }
 
     fn send_data<S: ByteStream>(&mut self, cx: &mut SessionCx<'_, '_, S>) -> Result<(), ClientError> {
+        // One chunk a turn is read and hashed: meanwhile nobody acknowledges what arrives, and the peer's timers run.
+        let mut prepared = false;
         while self.in_flight < DEPTH && (self.chunk.is_some() || self.next < self.size) {
-            if self.chunk.is_none() && !self.prepare()? {
+            if self.chunk.is_none() && (replace(&mut prepared, true) || !self.prepare()?) {
                 return Ok(());
             }
             let Some((metadata, payload)) = &mut self.chunk else { return Ok(()) };
