@@ -188,6 +188,11 @@ impl SendQueue {
         Cursor { entry, offset }
     }
 
+    #[inline(always)]
+    pub(crate) fn acked(&self, pool: &SendEntries<'_>, una: SeqNum) -> bool {
+        self.head != NIL && !(self.head_seq + pool.at(self.head).len()).after(una)
+    }
+
     /// Takes the first entry off when all of it is acknowledged.
     #[inline]
     pub(crate) fn pop_acked(&mut self, pool: &mut SendEntries<'_>, una: SeqNum) -> Option<u32> {
