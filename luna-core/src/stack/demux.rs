@@ -22,9 +22,19 @@ impl<Q: NicQueue> Stack<'_, Q> {
             && frame.meta.checksum.is_good()
             && let Some(seg) = crate::wire::PlainSegment::read(&frame.data)
         {
-            let (conn, mut env) = self.split(slot);
-            if conn.key.is_v4(seg.addrs, seg.ports) && conn.predicted(&mut env, &seg) {
-                let advanced = conn.send.acked(env.ack.sends, conn.snd_una);
+            let (budget, now_ms) = (self.config.tcp.rcv_budget, self.now_ms);
+            let conn = self.conns.at_mut(slot);
+            if conn.key.is_v4(seg.addrs, seg.ports) && conn.predicted(budget, &seg) {
+                conn.ts_recent_ms = now_ms;
+                self.counters.segments_in += 1;
+                self.counters.fast_path += 1;
+                self.counters.bytes_in += u64::from(seg.payload_len);
+                let mut advanced = false;
+                if seg.ack != conn.snd_una {
+                    let (conn, mut env) = self.split(slot);
+                    conn.ack_advance(&mut env.ack, seg.ack);
+                    advanced = conn.send.acked(env.ack.sends, conn.snd_una);
+                }
                 let mut data = frame.data;
                 if advanced {
                     self.release_acked(slot, self.id_of(slot), app);

@@ -264,8 +264,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
                 result = None;
                 break;
             }
-            let Some(mut header) = path.queue.header_pool().alloc() else { result = None; break };
-            header.set_len(66);
+            let Some(mut header) = path.queue.header_pool().alloc_len(66) else { result = None; break };
             let to = Gather {
                 header: &mut header,
                 frags: &mut self.frags,

@@ -127,7 +127,7 @@ impl Connection {
 
     /// Header prediction. False: nothing was done.
     #[inline(always)]
-    pub(crate) fn predicted(&mut self, env: &mut Env<'_, '_>, seg: &crate::wire::PlainSegment) -> bool {
+    pub(crate) fn predicted(&mut self, rcv_budget: u32, seg: &crate::wire::PlainSegment) -> bool {
         let len = seg.payload_len;
         let advance = seg.ack.distance_from(self.snd_una);
         let ok = self.state == State::Established
@@ -138,25 +138,18 @@ impl Connection {
             && advance <= self.in_flight()
             && advance | len != 0
             && self.out_of_order.is_empty()
-            && self.rcv_held <= env.ack.config.rcv_budget
+            && self.rcv_held <= rcv_budget
             && (seg.tsval.wrapping_sub(self.ts_recent) as i32) >= 0;
         if !ok {
             return false;
         }
         self.ts_recent = seg.tsval;
-        self.ts_recent_ms = env.now_ms;
-        env.ack.counters.segments_in += 1;
-        env.ack.counters.fast_path += 1;
         self.snd_wnd = u32::from(seg.window) << self.snd_scale;
         self.snd_wl1 = seg.seq;
         self.snd_wl2 = seg.ack;
-        if advance > 0 {
-            self.ack_advance(&mut env.ack, seg.ack);
-        }
         if len > 0 {
             self.rcv_nxt += len;
             self.ack_owed = self.ack_owed.saturating_add(1);
-            env.ack.counters.bytes_in += u64::from(len);
         }
         true
     }
