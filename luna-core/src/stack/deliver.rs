@@ -58,7 +58,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
     }
 
     #[inline(always)]
-    fn data<A: App<Q>>(&mut self, slot: u32, id: ConnId, data: Zbuf, app: &mut A) {
+    pub(super) fn data<A: App<Q>>(&mut self, slot: u32, id: ConnId, data: Zbuf, app: &mut A) {
         let c = self.conns.at_mut(slot);
         if c.flags.aborting() {
             return;
@@ -91,7 +91,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
 
     /// Drops what is acknowledged from the send queue and reports the sends that are complete.
     #[inline]
-    fn release_acked<A: App<Q>>(&mut self, slot: u32, id: ConnId, app: &mut A) {
+    pub(super) fn release_acked<A: App<Q>>(&mut self, slot: u32, id: ConnId, app: &mut A) {
         loop {
             let c = self.conns.at_mut(slot);
             let Some(i) = c.send.pop_acked(&mut self.sends, c.snd_una) else { break };

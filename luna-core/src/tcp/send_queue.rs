@@ -141,8 +141,40 @@ impl SendQueue {
         true
     }
 
-    /// Collects up to `len` bytes from `at` into a frame; returns how many it took and where it stopped.
+    /// Appends all, from the back: the list is linked as it grows, without a pass of its own.
     #[inline]
+    pub(crate) fn push_all(&mut self, pool: &mut SendEntries<'_>, iov: &mut heapless::VecView<Frag>, token: u64, foreign: bool, total: u32) {
+        let (mut first, mut tail) = (NIL, NIL);
+        while let Some(frag) = iov.pop() {
+            if frag.is_empty() {
+                continue;
+            }
+            let Some(i) = pool.alloc() else { return };
+            let entry = pool.at_mut(i);
+            entry.frag = Some(frag);
+            entry.token = token;
+            entry.last = tail == NIL;
+            entry.foreign = foreign;
+            entry.next = first;
+            first = i;
+            if tail == NIL {
+                tail = i;
+            }
+        }
+        self.end += total;
+        if self.tail == NIL {
+            self.head = first;
+        } else {
+            pool.at_mut(self.tail).next = first;
+        }
+        self.tail = tail;
+        if self.next.entry == NIL {
+            self.next = Cursor { entry: first, offset: 0 };
+        }
+    }
+
+    /// Collects up to `len` bytes from `at` into a frame; returns how many it took and where it stopped.
+    #[inline(always)]
     pub(crate) fn gather(
         pool: &SendEntries<'_>,
         at: Cursor,
@@ -155,7 +187,11 @@ impl SendQueue {
             let e = pool.at(entry);
             let Some(frag) = &e.frag else { break };
             let n = (frag.len() - offset).min(room);
-            if to.frags.is_empty()
+            if frag.is_plain(COPY_MAX) && to.frags.len() < to.max_frags {
+                if to.frags.push(frag.slice_plain(offset, n)).is_err() {
+                    break;
+                }
+            } else if to.frags.is_empty()
                 && (frag.is_header() || frag.len() <= COPY_MAX)
                 && !frag.is_foreign()
                 && to.copy_small(frag, offset, n)
@@ -189,6 +225,11 @@ impl SendQueue {
             entry = pool.at(entry).next;
         }
         Cursor { entry, offset }
+    }
+
+    #[inline(always)]
+    pub(crate) fn acked(&self, pool: &SendEntries<'_>, una: SeqNum) -> bool {
+        self.head != NIL && !(self.head_seq + pool.at(self.head).len()).after(una)
     }
 
     /// Takes the first entry off when all of it is acknowledged.

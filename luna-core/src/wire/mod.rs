@@ -30,6 +30,7 @@ pub use error::ParseError;
 pub use ethernet::{EtherType, EthernetHeader, MacAddr, MacAddrError};
 pub use ipv4::Ipv4Header;
 pub use ipv6::Ipv6Header;
+pub(crate) use packet::PlainSegment;
 pub use packet::{ChecksumVerdict, RxChecksum, TcpPacket};
 pub use seq::SeqNum;
 pub use tcp::{TcpFlags, TcpHeader};

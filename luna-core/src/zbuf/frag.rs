@@ -79,6 +79,24 @@ impl Frag {
         Some(unsafe { core::slice::from_raw_parts(self.ptr.as_ptr(), self.len() as usize) })
     }
 
+    /// Neither header nor foreign, and longer than `n`: one comparison of the tagged length.
+    #[inline(always)]
+    pub(crate) fn is_plain(&self, n: u32) -> bool {
+        self.len_tag.wrapping_sub(n + 1) < HEADER - (n + 1)
+    }
+
+    /// `start + len` are inside, and it is plain.
+    #[inline(always)]
+    pub(crate) fn slice_plain(&self, start: u32, len: u32) -> Self {
+        debug_assert!(start + len <= self.len() && len > 0);
+        // SAFETY: ours, inside.
+        let ptr = unsafe {
+            add_reference(self.ptr, self.extra);
+            self.ptr.add(start as usize)
+        };
+        Self { ptr, len_tag: len, extra: self.extra, not_send: PhantomData }
+    }
+
     /// A part of it with a reference of its own: `len` bytes (at most what is there) from `start`.
     #[must_use]
     #[inline]
