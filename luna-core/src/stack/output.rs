@@ -243,102 +243,11 @@ impl<Q: NicQueue> Stack<'_, Q> {
         }
     }
 
-    /// New data of a connection in order: everything that the segments of a burst have in common is worked out once.
-    #[inline]
-    fn output_fast(&mut self, slot: u32) -> Option<Output> {
-        use crate::nic::TxMeta;
-        use crate::tcp::send_queue::{Gather, SendQueue};
-        use crate::wire::{SegmentHead, TcpFlags, write_tcp_checksum};
-        let c = self.conns.at_mut(slot);
-        let path = self.paths.get_mut(usize::from(c.path))?;
-        let template = c.cold.template.as_ref()?;
-        if c.flags.fin_queued() || !c.out_of_order.is_empty() || !c.flags.timestamps() || !path.queue.caps().tx_checksum || template.l2l3_len() != 34 {
-            return None;
-        }
-        let max_frags = usize::from(path.queue.caps().max_tx_segments).saturating_sub(1).max(1);
-        let mss = u32::from(c.mss);
-        let edge = c.window_edge(&self.config.tcp);
-        let window = (edge.distance_from(c.rcv_nxt) >> c.rcv_scale).min(0xffff) as u16;
-        let now = self.now;
-        let ts = (c.tsval(self.now_ms), c.ts_recent);
-        let cwnd = c.congestion.window();
-        let mut flight = c.snd_nxt.distance_from(c.snd_una);
-        let mut unsent = c.send.end.distance_from(c.snd_nxt);
-        let mut any = false;
-        let mut result = Some(Output::Done);
-        while unsent > 0 {
-            let len = unsent.min(mss);
-            if len + flight > cwnd && flight > 0 || len + flight > c.snd_wnd || self.segments.available() == 0 {
-                result = None;
-                break;
-            }
-            let Some(mut header) = path.queue.header_pool().alloc_len(66) else { result = None; break };
-            let to = Gather {
-                header: &mut header,
-                frags: &mut self.frags,
-                max_frags,
-                copy_foreign: None,
-                copies: &mut self.copies,
-            };
-            let Ok((sent, at)) = SendQueue::gather(&self.sends, c.send.next, len, to) else {
-                self.frags.clear();
-                result = None;
-                break;
-            };
-            if sent == 0 { self.frags.clear(); result = None; break }
-            let mut flags = TcpFlags::ACK;
-            if sent == unsent {
-                flags = flags.union(TcpFlags::PSH);
-            }
-            let head = SegmentHead { seq: c.snd_nxt, ack: c.rcv_nxt, flags, window, ts: Some(ts), ecn: 0, options: None };
-            if let Some(out) = header.first_chunk_mut::<66>() {
-                template.emit(out, &head, sent);
-                write_tcp_checksum(out, 34, template.pseudo_sum(32 + sent).fold());
-            }
-            let meta = TxMeta { l2_len: 14, l3_len: 20, l4_len: 32, ipv6: false, offload_checksum: true };
-            if path.queue.tx(header, &mut self.frags, meta).is_err() {
-                self.frags.clear();
-                result = None;
-                break;
-            }
-            any = true;
-            let Some(i) = self.segments.alloc() else { break };
-            *self.segments.at_mut(i) = Segment {
-                sent_at: now,
-                seq: c.snd_nxt,
-                len: sent,
-                entry: c.send.next.entry,
-                offset: c.send.next.offset,
-                next: NIL,
-                flags: SegmentFlags::default(),
-            };
-            c.segments.push(&mut self.segments, i);
-            c.send.next = at;
-            c.snd_nxt += sent;
-            flight += sent;
-            unsent -= sent;
-            self.counters.segments_out += 1;
-            self.counters.bytes_out += u64::from(sent);
-        }
-        if any {
-            c.rcv_adv = edge;
-            c.ack_owed = 0;
-            c.ack_at = Instant::FAR;
-            c.flags.set_ack_now(false);
-            c.flags.set_data_sent(true);
-            if c.rto_at == Instant::FAR {
-                c.arm_rto(now, &self.config.tcp);
-                c.cold.give_up_at = now + self.config.tcp.user_timeout;
-            }
-        }
-        result
-    }
-
     /// Sends what was never sent, as both windows allow; then FIN, when it is due.
     #[inline]
     fn output_new(&mut self, slot: u32) -> Output {
-        if let Some(done) = self.output_fast(slot) {
-            return done;
+        if self.output_burst(slot) {
+            return Output::Done;
         }
         let mut pipe = self.conns.at(slot).pipe(&self.segments);
         loop {

@@ -24,6 +24,7 @@ pub mod seq;
 pub mod tcp;
 pub mod tcp_options;
 
+pub(crate) use build::PLAIN_HEADER_LEN;
 pub use build::{FamilyMismatch, HeaderTemplate, SegmentHead, tcp_checksum, write_tcp_checksum};
 pub use checksum::Checksum;
 pub use error::ParseError;

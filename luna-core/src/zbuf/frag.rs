@@ -85,11 +85,13 @@ impl Frag {
         self.len_tag.wrapping_sub(n + 1) < HEADER - (n + 1)
     }
 
-    /// `start + len` are inside, and it is plain.
+    /// [`Frag::slice`] of a fragment that is plain and longer than `start`.
     #[inline(always)]
     pub(crate) fn slice_plain(&self, start: u32, len: u32) -> Self {
-        debug_assert!(start + len <= self.len() && len > 0);
-        // SAFETY: ours, inside.
+        debug_assert!(!self.is_foreign() && start < self.len());
+        let start = start.min(self.len() - 1);
+        let len = len.min(self.len() - start);
+        // SAFETY: plain, so this points into an obj of ours, which our reference keeps alive; `start` is inside the view.
         let ptr = unsafe {
             add_reference(self.ptr, self.extra);
             self.ptr.add(start as usize)
