@@ -286,8 +286,10 @@ pub(crate) struct PlainSegment {
 }
 
 impl PlainSegment {
+    /// Bytes before the payload.
     pub(crate) const HEADERS: u32 = 66;
 
+    /// Reads a frame whose checksums are known to be right; `None` when it is not plain.
     #[inline(always)]
     pub(crate) fn read(frame: &[u8]) -> Option<Self> {
         let head = frame.first_chunk::<66>()?;
@@ -302,7 +304,8 @@ impl PlainSegment {
             return None;
         }
         Some(Self {
-            addrs: u64::from_le_bytes(take::<26, 8, _>(head)).rotate_left(32),
+            addrs: u64::from(u32::from_ne_bytes(take::<26, 4, _>(head))) << 32
+                | u64::from(u32::from_ne_bytes(take::<30, 4, _>(head))),
             ports: be32::<34, _>(head),
             seq: super::SeqNum(be32::<38, _>(head)),
             ack: super::SeqNum(be32::<42, _>(head)),
