@@ -55,6 +55,14 @@ impl<'m, T: Node> Slab<'m, T> {
         self.available += 1;
     }
 
+    /// Frees `count` items, linked from `first` to `last`.
+    #[inline]
+    pub(crate) fn release_chain(&mut self, first: u32, last: u32, count: u32) {
+        self.items[last as usize].set_next(self.free);
+        self.free = first;
+        self.available += count;
+    }
+
     /// Indices come from [`Slab::alloc`] only, never from the wire.
     #[inline(always)]
     pub(crate) fn at(&self, i: u32) -> &T {

@@ -6,22 +6,15 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use heapless::spsc::{Consumer, Producer, Queue};
+mod lane;
 
 use super::{Caps, NicQueue, QueueStats, RxBurst, RxFrame, RxMeta, TxFrags, TxMeta};
 use crate::wire::{MacAddr, RxChecksum};
 use crate::zbuf::{Parcel, Pool, ZbufMut};
+use lane::{Lane, Receiver, Sender};
 
-/// Slots of each ring; one of them stays empty.
+/// Slots of each ring.
 pub const MEM_RING: usize = 512;
-
-type Ring = Queue<Parcel, MEM_RING>;
-
-/// One direction: posted objs travel one way, filled ones the other.
-struct Lane {
-    posted: Ring,
-    filled: Ring,
-}
 
 /// The rings between two [`MemQueue`]s; the caller's memory, borrowed by both ends.
 pub struct MemLink {
@@ -60,22 +53,17 @@ impl MemLink {
     /// A link with nothing on it.
     #[must_use]
     pub const fn new() -> Self {
-        const fn lane() -> Lane {
-            Lane { posted: Queue::new(), filled: Queue::new() }
-        }
-        Self { a_to_b: lane(), b_to_a: lane(), up: AtomicBool::new(true) }
+        Self { a_to_b: Lane::new(), b_to_a: Lane::new(), up: AtomicBool::new(true) }
     }
 
     /// The two ends; each may go to a thread of its own and is made a [`MemQueue`] there.
     pub fn split(&mut self) -> (MemEnd<'_>, MemEnd<'_>) {
         let Self { a_to_b, b_to_a, up } = self;
         let up = &*up;
-        let (ab_post_tx, ab_post_rx) = a_to_b.posted.split();
-        let (ab_fill_tx, ab_fill_rx) = a_to_b.filled.split();
-        let (ba_post_tx, ba_post_rx) = b_to_a.posted.split();
-        let (ba_fill_tx, ba_fill_rx) = b_to_a.filled.split();
-        let a = MemEnd { peer_posted: ab_post_rx, sent: ab_fill_tx, posted: ba_post_tx, filled: ba_fill_rx, up };
-        let b = MemEnd { peer_posted: ba_post_rx, sent: ba_fill_tx, posted: ab_post_tx, filled: ab_fill_rx, up };
+        let (ab_tx, ab_rx) = a_to_b.split();
+        let (ba_tx, ba_rx) = b_to_a.split();
+        let a = MemEnd { tx: ab_tx, rx: ba_rx, up };
+        let b = MemEnd { tx: ba_tx, rx: ab_rx, up };
         (a, b)
     }
 }
@@ -88,10 +76,8 @@ impl Default for MemLink {
 
 /// An end of a link on its way to its thread.
 pub struct MemEnd<'l> {
-    peer_posted: Consumer<'l, Parcel>,
-    sent: Producer<'l, Parcel>,
-    posted: Producer<'l, Parcel>,
-    filled: Consumer<'l, Parcel>,
+    tx: Sender<'l>,
+    rx: Receiver<'l>,
     up: &'l AtomicBool,
 }
 
@@ -140,11 +126,9 @@ impl<'l, 'p> MemQueue<'l, 'p> {
     }
 
     fn post(&mut self) {
-        while self.end.posted.ready() {
+        while self.end.rx.has_room() {
             let Some(obj) = self.rx_pool.alloc() else { return };
-            if self.end.posted.enqueue(Parcel::new(obj)).is_err() {
-                return;
-            }
+            self.end.rx.post(Parcel::new(obj));
         }
     }
 }
@@ -153,7 +137,7 @@ impl Drop for MemQueue<'_, '_> {
     fn drop(&mut self) {
         self.end.up.store(false, Ordering::Release);
         // What the peer filled for us comes home now; what it still has comes home when it or the link is dropped.
-        while self.end.filled.dequeue().is_some() {}
+        while self.end.rx.take().is_some() {}
     }
 }
 
@@ -189,7 +173,7 @@ impl NicQueue for MemQueue<'_, '_> {
     #[inline]
     fn rx_burst(&mut self, burst: &mut RxBurst) {
         while burst.room() > 0 {
-            let Some(parcel) = self.end.filled.dequeue() else { break };
+            let Some(parcel) = self.end.rx.take() else { break };
             let Ok(buf) = parcel.open(self.rx_pool) else { continue };
             self.stats.rx_frames += 1;
             self.stats.rx_bytes += u64::from(buf.len());
@@ -198,8 +182,7 @@ impl NicQueue for MemQueue<'_, '_> {
                 break;
             }
             match self.rx_pool.alloc() {
-                // The slot that was just emptied on the way round is free again.
-                Some(obj) => drop(self.end.posted.enqueue(Parcel::new(obj))),
+                Some(obj) => self.end.rx.post(Parcel::new(obj)),
                 None => self.stats.rx_no_obj += 1,
             }
         }
@@ -210,19 +193,16 @@ impl NicQueue for MemQueue<'_, '_> {
 
     #[inline]
     fn tx(&mut self, header: ZbufMut, payload: &mut TxFrags, _meta: TxMeta) -> Result<(), ZbufMut> {
-        if !self.end.sent.ready() {
-            return Err(header);
-        }
+        let mut len = 0;
+        let sent = self.end.tx.send(|obj| {
+            let fits = gather(obj, &header, payload);
+            len = obj.len();
+            fits
+        });
         // No obj posted over there: a NIC would drop the frame on the wire, and so does this.
-        let Some(mut obj) = self.end.peer_posted.dequeue() else {
-            self.stats.tx_dropped += 1;
-            payload.clear();
-            return Ok(());
-        };
-        if gather(&mut obj, &header, payload) {
+        if sent == Some(true) {
             self.stats.tx_frames += 1;
-            self.stats.tx_bytes += obj.len() as u64;
-            drop(self.end.sent.enqueue(obj));
+            self.stats.tx_bytes += len as u64;
         } else {
             self.stats.tx_dropped += 1;
         }

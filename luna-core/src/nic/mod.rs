@@ -54,7 +54,8 @@ pub struct RxMeta {
 
 /// A burst of received frames, filled by the driver and emptied by the stack.
 pub struct RxBurst {
-    frames: [Option<RxFrame>; RX_BURST],
+    frames: [core::mem::MaybeUninit<RxFrame>; RX_BURST],
+    first: usize,
     len: usize,
 }
 
@@ -62,18 +63,18 @@ impl RxBurst {
     /// An empty burst.
     #[must_use]
     pub const fn new() -> Self {
-        Self { frames: [const { None }; RX_BURST], len: 0 }
+        Self { frames: [const { core::mem::MaybeUninit::uninit() }; RX_BURST], first: 0, len: 0 }
     }
 
     /// Adds a frame.
     ///
     /// # Errors
     /// The frame, when the burst is full.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, frame: RxFrame) -> Result<(), RxFrame> {
         match self.frames.get_mut(self.len) {
             Some(slot) => {
-                *slot = Some(frame);
+                slot.write(frame);
                 self.len += 1;
                 Ok(())
             }
@@ -102,25 +103,29 @@ impl RxBurst {
         RX_BURST - self.len
     }
 
-    /// Takes frame `i` out; emptied slots stay until [`RxBurst::clear`].
-    #[inline]
+    /// Takes frame `i` out.
+    #[inline(always)]
     pub fn take(&mut self, i: usize) -> Option<RxFrame> {
-        self.frames.get_mut(i)?.take()
-    }
-
-    /// Looks at frame `i`.
-    #[inline]
-    pub fn peek(&self, i: usize) -> Option<&RxFrame> {
-        self.frames.get(i)?.as_ref()
+        if i != self.first || i >= self.len {
+            return None;
+        }
+        self.first += 1;
+        // SAFETY: initialised, moved out once.
+        Some(unsafe { self.frames.get_unchecked(i).assume_init_read() })
     }
 
     /// Drops what is left.
-    #[inline]
+    #[inline(always)]
     pub fn clear(&mut self) {
-        for slot in self.frames.iter_mut().take(self.len) {
-            *slot = None;
-        }
+        while self.take(self.first).is_some() {}
+        self.first = 0;
         self.len = 0;
+    }
+}
+
+impl Drop for RxBurst {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 

@@ -181,13 +181,7 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
             s.counters.sends_refused += 1;
             return Err(SendError::Full);
         }
-        // Empty fragments carry nothing; the token goes with the last that does.
-        let last = iov.iter().rposition(|f| !f.is_empty()).unwrap_or(0);
-        for (i, frag) in iov.drain(..).enumerate() {
-            if !frag.is_empty() {
-                c.send.push(&mut s.sends, frag, token, i == last, foreign);
-            }
-        }
+        c.send.push_all(&mut s.sends, iov, token, foreign, total as u32);
         s.mark_dirty(slot);
         Ok(())
     }

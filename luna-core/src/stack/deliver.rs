@@ -4,6 +4,7 @@ use super::{App, CloseReason, Closed, ConnId, Cx, List, Released, Retained, Stac
 use crate::nic::NicQueue;
 use crate::slab::NIL;
 use crate::tcp::input::Outcome;
+use crate::tcp::send_queue::SendEntries;
 use crate::tcp::{State, connection::Connection};
 use crate::zbuf::{Foreign, Frag, Zbuf};
 
@@ -58,7 +59,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
     }
 
     #[inline(always)]
-    fn data<A: App<Q>>(&mut self, slot: u32, id: ConnId, data: Zbuf, app: &mut A) {
+    pub(super) fn data<A: App<Q>>(&mut self, slot: u32, id: ConnId, data: Zbuf, app: &mut A) {
         let c = self.conns.at_mut(slot);
         if c.flags.aborting() {
             return;
@@ -91,11 +92,29 @@ impl<Q: NicQueue> Stack<'_, Q> {
 
     /// Drops what is acknowledged from the send queue and reports the sends that are complete.
     #[inline]
-    fn release_acked<A: App<Q>>(&mut self, slot: u32, id: ConnId, app: &mut A) {
+    pub(super) fn release_acked<A: App<Q>>(&mut self, slot: u32, id: ConnId, app: &mut A) {
         loop {
             let c = self.conns.at_mut(slot);
-            let Some(i) = c.send.pop_acked(&mut self.sends, c.snd_una) else { break };
-            self.release_entry(i, id, Released::Acked, app);
+            let una = c.snd_una;
+            // All of a send in one go: only its end concerns the application.
+            let token = loop {
+                let Some(i) = c.send.pop_acked(&mut self.sends, una) else { break None };
+                let e = self.sends.at_mut(i);
+                if e.foreign {
+                    e.conn = id.as_u64();
+                    e.outcome = Released::Acked;
+                    linger(&mut self.sends, &mut self.linger, i);
+                    continue;
+                }
+                e.frag = None;
+                let (last, token) = (e.last, e.token);
+                self.sends.release(i);
+                if last {
+                    break Some(token);
+                }
+            };
+            let Some(token) = token else { break };
+            app.on_released(&mut Cx { stack: self }, id, token, Released::Acked);
         }
         let c = self.conns.at_mut(slot);
         if c.flags.wants_room() && c.send.queued() <= self.config.tcp.snd_buf / 2 {
@@ -129,7 +148,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         if e.foreign {
             e.conn = id.as_u64();
             e.outcome = outcome;
-            return self.linger(i);
+            return linger(&mut self.sends, &mut self.linger, i);
         }
         let (last, token) = (e.last, e.token);
         e.frag = None;
@@ -137,20 +156,6 @@ impl<Q: NicQueue> Stack<'_, Q> {
         if last {
             app.on_released(&mut Cx { stack: self }, id, token, outcome);
         }
-    }
-
-    /// A device may still read foreign memory: its owner is told only when nothing points there any more.
-    #[cold]
-    fn linger(&mut self, i: u32) {
-        use crate::slab::Node;
-        self.sends.at_mut(i).set_next(NIL);
-        if self.linger.tail == NIL {
-            self.linger.head = i;
-        } else {
-            let tail = self.linger.tail;
-            self.sends.at_mut(tail).set_next(i);
-        }
-        self.linger.tail = i;
     }
 
     /// Reports sends of foreign memory that devices have let go of. In order: devices complete in order.
@@ -253,4 +258,17 @@ impl<Q: NicQueue> Stack<'_, Q> {
         }
         self.conns.release(slot);
     }
+}
+
+/// A device may still read foreign memory: its owner is told only when nothing points there any more.
+#[cold]
+fn linger(sends: &mut SendEntries<'_>, list: &mut List, i: u32) {
+    use crate::slab::Node;
+    sends.at_mut(i).set_next(NIL);
+    if list.tail == NIL {
+        list.head = i;
+    } else {
+        sends.at_mut(list.tail).set_next(i);
+    }
+    list.tail = i;
 }

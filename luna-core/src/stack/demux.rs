@@ -15,8 +15,44 @@ use crate::zbuf::Zbuf;
 
 impl<Q: NicQueue> Stack<'_, Q> {
     /// One frame, to completion.
-    #[inline]
+    #[inline(always)]
     pub(super) fn frame<A: App<Q>>(&mut self, path: u8, frame: RxFrame, app: &mut A) {
+        let slot = self.last;
+        if slot != NIL
+            && frame.meta.checksum.is_good()
+            && let Some(seg) = crate::wire::PlainSegment::read(&frame.data)
+        {
+            let (budget, now_ms) = (self.config.tcp.rcv_budget, self.now_ms);
+            let conn = self.conns.at_mut(slot);
+            if conn.key.is_v4(seg.addrs, seg.ports) && conn.predicted(budget, &seg) {
+                conn.ts_recent_ms = now_ms;
+                self.counters.segments_in += 1;
+                self.counters.fast_path += 1;
+                self.counters.bytes_in += u64::from(seg.payload_len);
+                let mut advanced = false;
+                if seg.ack != conn.snd_una {
+                    let (conn, mut env) = self.split(slot);
+                    conn.ack_advance(&mut env.ack, seg.ack);
+                    advanced = conn.send.acked(env.ack.sends, conn.snd_una);
+                }
+                let mut data = frame.data;
+                if advanced {
+                    self.release_acked(slot, self.id_of(slot), app);
+                }
+                if seg.payload_len > 0 {
+                    data.trim_front(crate::wire::PlainSegment::HEADERS);
+                    data.truncate(seg.payload_len);
+                    self.data(slot, self.id_of(slot), data, app);
+                }
+                self.mark_dirty(slot);
+                return;
+            }
+        }
+        self.frame_parsed(path, frame, app);
+    }
+
+    #[inline(never)]
+    fn frame_parsed<A: App<Q>>(&mut self, path: u8, frame: RxFrame, app: &mut A) {
         let packet = match TcpPacket::parse_frame(&frame.data, frame.meta.checksum) {
             Ok(packet) => packet,
             Err(e) => return self.counters.malformed(e),

@@ -47,6 +47,11 @@ impl FlowKey {
             && (self.v6 == 0 || self.rest == other.rest)
     }
 
+    #[inline(always)]
+    pub(crate) fn is_v4(&self, addrs: u64, ports: u32) -> bool {
+        self.low == addrs && self.ports == ports && self.v6 == 0
+    }
+
     pub(crate) fn local_port(&self) -> u16 {
         self.ports as u16
     }

@@ -6,6 +6,7 @@
 //!
 //! The stack owns nothing but what the caller gave: tables ([`Storage`]), queues, time, entropy.
 
+mod burst;
 mod cx;
 mod deliver;
 mod demux;

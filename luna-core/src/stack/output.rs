@@ -246,6 +246,9 @@ impl<Q: NicQueue> Stack<'_, Q> {
     /// Sends what was never sent, as both windows allow; then FIN, when it is due.
     #[inline]
     fn output_new(&mut self, slot: u32) -> Output {
+        if self.output_burst(slot) {
+            return Output::Done;
+        }
         let mut pipe = self.conns.at(slot).pipe(&self.segments);
         loop {
             let c = self.conns.at_mut(slot);

@@ -6,7 +6,7 @@
 use super::config::TcpConfig;
 use super::congestion::{Ack, CongestionControl};
 use super::connection::Connection;
-use super::segments::Segments;
+use super::segments::{SegmentFlags, Segments};
 use super::send_queue::{Cursor, SendEntries, SendQueue};
 use crate::counters::Counters;
 use crate::slab::NIL;
@@ -32,27 +32,7 @@ impl Connection {
     pub(crate) fn ack_advance(&mut self, env: &mut AckEnv<'_, '_>, ack: SeqNum) {
         let acked = ack.distance_from(self.snd_una);
         self.snd_una = ack;
-        let (mut sampled, mut clean) = (None, true);
-        let mut at = self.segments.head;
-        while at != NIL {
-            let s = env.segments.at_mut(at);
-            let end = s.end();
-            if end.after(ack) {
-                if s.seq.before(ack) {
-                    self.trim_first(env.segments, env.sends, ack);
-                }
-                break;
-            }
-            // Karn: an acknowledgment that covers a retransmission, or what had arrived before it, measures the repair.
-            clean &= !s.flags.retransmitted() && !s.flags.sacked();
-            sampled = Some(s.sent_at);
-            self.segments.pop(env.segments);
-            at = self.segments.head;
-        }
-        if let Some(sent_at) = sampled.filter(|_| clean) {
-            env.counters.rtt_samples += 1;
-            self.rtt.sample(env.now.since(sent_at), env.config);
-        }
+        self.free_acked(env, ack);
         self.backoff = 0;
         self.cold.dup_acks = 0;
         if self.snd_una == self.snd_nxt {
@@ -66,6 +46,40 @@ impl Connection {
             self.ack_in_disorder(env, acked);
         } else {
             self.grow(acked);
+        }
+    }
+
+    /// Frees the records of what `ack` covers, in one piece, and samples the RTT from the newest of them.
+    #[inline(always)]
+    fn free_acked(&mut self, env: &mut AckEnv<'_, '_>, ack: SeqNum) {
+        let first = self.segments.head;
+        let (mut at, mut last, mut count) = (first, NIL, 0);
+        let mut seen = SegmentFlags::default();
+        let mut sent_at = Instant::ZERO;
+        while at != NIL {
+            let s = env.segments.at(at);
+            if s.end().after(ack) {
+                break;
+            }
+            seen = seen.union(s.flags);
+            sent_at = s.sent_at;
+            (last, at) = (at, s.next);
+            count += 1;
+        }
+        if count > 0 {
+            self.segments.head = at;
+            if at == NIL {
+                self.segments.tail = NIL;
+            }
+            env.segments.release_chain(first, last, count);
+            // Karn: an acknowledgment that covers a retransmission, or what had arrived before it, measures the repair.
+            if !seen.retransmitted() && !seen.sacked() {
+                env.counters.rtt_samples += 1;
+                self.rtt.sample(env.now.since(sent_at), env.config);
+            }
+        }
+        if at != NIL && env.segments.at(at).seq.before(ack) {
+            self.trim_first(env.segments, env.sends, ack);
         }
     }
 

@@ -72,6 +72,35 @@ impl Connection {
         self.input_slow(env, packet, frame, our_mss)
     }
 
+    /// Header prediction. False: nothing was done.
+    #[inline(always)]
+    pub(crate) fn predicted(&mut self, rcv_budget: u32, seg: &crate::wire::PlainSegment) -> bool {
+        let len = seg.payload_len;
+        let advance = seg.ack.distance_from(self.snd_una);
+        let ok = self.state == State::Established
+            && self.flags.bits() & slow_flags().bits() == 0
+            && self.flags.timestamps()
+            && seg.seq == self.rcv_nxt
+            && len <= self.rcv_adv.distance_from(self.rcv_nxt)
+            && advance <= self.in_flight()
+            && advance | len != 0
+            && self.out_of_order.is_empty()
+            && self.rcv_held <= rcv_budget
+            && (seg.tsval.wrapping_sub(self.ts_recent) as i32) >= 0;
+        if !ok {
+            return false;
+        }
+        self.ts_recent = seg.tsval;
+        self.snd_wnd = u32::from(seg.window) << self.snd_scale;
+        self.snd_wl1 = seg.seq;
+        self.snd_wl2 = seg.ack;
+        if len > 0 {
+            self.rcv_nxt += len;
+            self.ack_owed = self.ack_owed.saturating_add(1);
+        }
+        true
+    }
+
     /// The fixed timestamp layout with a value that is not old, or none where none are in use. Takes the value in.
     #[inline(always)]
     fn fast_timestamps(&mut self, env: &Env<'_, '_>, packet: &TcpPacket, frame: &Zbuf) -> bool {

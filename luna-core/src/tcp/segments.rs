@@ -33,6 +33,14 @@ bitfield::bitfield! {
     pub(crate) retransmitted, set_retransmitted: 3;
 }
 
+impl SegmentFlags {
+    /// What either says.
+    #[inline(always)]
+    pub(crate) fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
 impl Default for Segment {
     fn default() -> Self {
         Self {

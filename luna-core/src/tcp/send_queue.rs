@@ -112,33 +112,46 @@ impl SendQueue {
         self.end.distance_from(self.head_seq)
     }
 
-    /// Appends a fragment. The caller made sure that the pool has room for all of the send.
+    /// Appends all, from the back: the list is linked as it grows, without a pass of its own.
     #[inline]
-    pub(crate) fn push(
+    pub(crate) fn push_all(
         &mut self,
         pool: &mut SendEntries<'_>,
-        frag: Frag,
+        iov: &mut heapless::VecView<Frag>,
         token: u64,
-        last: bool,
         foreign: bool,
-    ) -> bool {
-        let Some(i) = pool.alloc() else { return false };
-        self.end += frag.len();
-        let entry = pool.at_mut(i);
-        entry.frag = Some(frag);
-        entry.token = token;
-        entry.last = last;
-        entry.foreign = foreign;
+        total: u32,
+    ) {
+        let (mut first, mut tail) = (NIL, NIL);
+        while let Some(frag) = iov.pop() {
+            if frag.is_empty() {
+                continue;
+            }
+            let Some(i) = pool.alloc() else { return };
+            let entry = pool.at_mut(i);
+            // A free entry holds no fragment: forgetting it saves the check for one to drop.
+            let old = entry.frag.replace(frag);
+            debug_assert!(old.is_none());
+            core::mem::forget(old);
+            entry.token = token;
+            entry.last = tail == NIL;
+            entry.foreign = foreign;
+            entry.next = first;
+            first = i;
+            if tail == NIL {
+                tail = i;
+            }
+        }
+        self.end += total;
         if self.tail == NIL {
-            self.head = i;
+            self.head = first;
         } else {
-            pool.at_mut(self.tail).next = i;
+            pool.at_mut(self.tail).next = first;
         }
-        self.tail = i;
+        self.tail = tail;
         if self.next.entry == NIL {
-            self.next = Cursor { entry: i, offset: 0 };
+            self.next = Cursor { entry: first, offset: 0 };
         }
-        true
     }
 
     /// Collects up to `len` bytes from `at` into a frame; returns how many it took and where it stopped.
@@ -180,6 +193,36 @@ impl SendQueue {
         Ok((len - room, Cursor { entry, offset }))
     }
 
+    /// As [`SendQueue::gather`], of our own objs only: it stops before foreign memory.
+    #[inline(always)]
+    pub(crate) fn gather_plain(pool: &SendEntries<'_>, at: Cursor, len: u32, mut to: Gather<'_>) -> (u32, Cursor) {
+        let Cursor { mut entry, mut offset } = at;
+        let mut room = len;
+        while room > 0 && entry != NIL {
+            let e = pool.at(entry);
+            let Some(frag) = &e.frag else { break };
+            let n = (frag.len() - offset).min(room);
+            if frag.is_plain(COPY_MAX) {
+                if to.frags.len() >= to.max_frags || to.frags.push(frag.slice_plain(offset, n)).is_err() {
+                    break;
+                }
+            } else if frag.is_foreign() {
+                break;
+            } else if !(to.frags.is_empty() && to.copy_small(frag, offset, n))
+                && (to.frags.len() >= to.max_frags || to.frags.push(frag.slice(offset, n)).is_err())
+            {
+                break;
+            }
+            room -= n;
+            offset += n;
+            if offset == frag.len() {
+                entry = e.next;
+                offset = 0;
+            }
+        }
+        (len - room, Cursor { entry, offset })
+    }
+
     /// The place `n` bytes behind `at`.
     pub(crate) fn advance(pool: &SendEntries<'_>, at: Cursor, n: u32) -> Cursor {
         let Cursor { mut entry, offset } = at;
@@ -189,6 +232,11 @@ impl SendQueue {
             entry = pool.at(entry).next;
         }
         Cursor { entry, offset }
+    }
+
+    #[inline(always)]
+    pub(crate) fn acked(&self, pool: &SendEntries<'_>, una: SeqNum) -> bool {
+        self.head != NIL && !(self.head_seq + pool.at(self.head).len()).after(una)
     }
 
     /// Takes the first entry off when all of it is acknowledged.

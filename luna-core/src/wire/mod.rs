@@ -24,12 +24,14 @@ pub mod seq;
 pub mod tcp;
 pub mod tcp_options;
 
+pub(crate) use build::PLAIN_HEADER_LEN;
 pub use build::{FamilyMismatch, HeaderTemplate, SegmentHead, tcp_checksum, write_tcp_checksum};
 pub use checksum::Checksum;
 pub use error::ParseError;
 pub use ethernet::{EtherType, EthernetHeader, MacAddr, MacAddrError};
 pub use ipv4::Ipv4Header;
 pub use ipv6::Ipv6Header;
+pub(crate) use packet::PlainSegment;
 pub use packet::{ChecksumVerdict, RxChecksum, TcpPacket};
 pub use seq::SeqNum;
 pub use tcp::{TcpFlags, TcpHeader};

@@ -39,7 +39,7 @@ impl RxChecksum {
     pub const UNKNOWN: Self = Self { ip: ChecksumVerdict::Unknown, l4: ChecksumVerdict::Unknown };
 
     #[inline]
-    const fn is_good(self) -> bool {
+    pub(crate) const fn is_good(self) -> bool {
         matches!(self, Self::GOOD)
     }
 }
@@ -268,6 +268,50 @@ impl TcpPacket {
             tcp,
             payload_offset: offset + header_len,
             payload_len: segment.len() as u16 - header_len,
+        })
+    }
+}
+
+/// What header prediction needs of a plain segment: Ethernet, IPv4 without options, ACK and perhaps PSH, timestamps alone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PlainSegment {
+    /// As in the flow key of IPv4.
+    pub(crate) addrs: u64,
+    pub(crate) ports: u32,
+    pub(crate) seq: super::SeqNum,
+    pub(crate) ack: super::SeqNum,
+    pub(crate) window: u16,
+    pub(crate) tsval: u32,
+    pub(crate) payload_len: u32,
+}
+
+impl PlainSegment {
+    /// Bytes before the payload.
+    pub(crate) const HEADERS: u32 = 66;
+
+    /// Reads a frame whose checksums are known to be right; `None` when it is not plain.
+    #[inline(always)]
+    pub(crate) fn read(frame: &[u8]) -> Option<Self> {
+        let head = frame.first_chunk::<66>()?;
+        let total_len = be16::<16, _>(head);
+        if be32::<12, _>(head) & 0xffff_ff00 != 0x0800_4500
+            || be32::<20, _>(head) & 0x3fff_00ff != u32::from(PROTOCOL_TCP)
+            || be16::<46, _>(head) & 0xfff7 != 0x8010
+            || be32::<54, _>(head) != 0x0101_080a
+            || total_len < 52
+            || usize::from(total_len) > frame.len() - ethernet::HEADER_LEN
+        {
+            return None;
+        }
+        Some(Self {
+            addrs: u64::from(u32::from_ne_bytes(take::<26, 4, _>(head))) << 32
+                | u64::from(u32::from_ne_bytes(take::<30, 4, _>(head))),
+            ports: be32::<34, _>(head),
+            seq: super::SeqNum(be32::<38, _>(head)),
+            ack: super::SeqNum(be32::<42, _>(head)),
+            window: be16::<48, _>(head),
+            tsval: be32::<58, _>(head),
+            payload_len: u32::from(total_len) - 52,
         })
     }
 }

@@ -79,6 +79,26 @@ impl Frag {
         Some(unsafe { core::slice::from_raw_parts(self.ptr.as_ptr(), self.len() as usize) })
     }
 
+    /// Neither header nor foreign, and longer than `n`: one comparison of the tagged length.
+    #[inline(always)]
+    pub(crate) fn is_plain(&self, n: u32) -> bool {
+        self.len_tag.wrapping_sub(n + 1) < HEADER - (n + 1)
+    }
+
+    /// [`Frag::slice`] of a fragment that is plain and longer than `start`.
+    #[inline(always)]
+    pub(crate) fn slice_plain(&self, start: u32, len: u32) -> Self {
+        debug_assert!(!self.is_foreign() && start < self.len());
+        let start = start.min(self.len() - 1);
+        let len = len.min(self.len() - start);
+        // SAFETY: plain, so this points into an obj of ours, which our reference keeps alive; `start` is inside the view.
+        let ptr = unsafe {
+            add_reference(self.ptr, self.extra);
+            self.ptr.add(start as usize)
+        };
+        Self { ptr, len_tag: len, extra: self.extra, not_send: PhantomData }
+    }
+
     /// A part of it with a reference of its own: `len` bytes (at most what is there) from `start`.
     #[must_use]
     #[inline]

@@ -85,6 +85,21 @@ impl Pool {
         }
     }
 
+    /// A whole obj with its first `len` bytes in use.
+    #[inline]
+    #[must_use]
+    pub fn alloc_len(&self, len: u32) -> Option<ZbufMut> {
+        if len > self.data_capacity() {
+            return None;
+        }
+        let (zone, obj) = self.take()?;
+        // SAFETY: the obj was just taken with count 1, and len is inside its data area.
+        unsafe {
+            let data = zone.obj_start(obj).add(self.layout.prefix as usize);
+            Some(ZbufMut::adopt(data, len, obj))
+        }
+    }
+
     /// A free obj with count 1.
     #[inline]
     pub(super) fn take(&self) -> Option<(ZoneRef, u32)> {

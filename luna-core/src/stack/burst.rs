@@ -1,0 +1,120 @@
+//! New data of a connection in order, on a plain path: what the segments of a burst have in common is worked out once.
+//!
+//! Plain means untagged IPv4, timestamps, nothing out of order to report, no FIN due. Whatever is not plain, and whatever
+//! does not go through (a window's end, a full queue, no obj), is left to [`Stack::output_new`](super::output), which
+//! goes on from where this stopped.
+
+use super::Stack;
+use crate::nic::{NicQueue, TxMeta};
+use crate::slab::NIL;
+use crate::tcp::congestion::CongestionControl;
+use crate::tcp::segments::{Segment, SegmentFlags};
+use crate::tcp::send_queue::{Gather, SendQueue};
+use crate::time::Instant;
+use crate::wire::{PLAIN_HEADER_LEN, SegmentHead, SeqNum, TcpFlags, tcp_checksum, write_tcp_checksum};
+
+/// Where TCP begins in a plain header.
+const L4: usize = 34;
+
+impl<Q: NicQueue> Stack<'_, Q> {
+    /// Sends what can be sent plainly. True when nothing is left to send.
+    #[inline]
+    pub(super) fn output_burst(&mut self, slot: u32) -> bool {
+        let c = self.conns.at_mut(slot);
+        let mut unsent = c.unsent();
+        if c.flags.fin_queued() || unsent == 0 {
+            return unsent == 0 && !c.flags.fin_queued();
+        }
+        let Some(path) = self.paths.get_mut(usize::from(c.path)) else { return false };
+        let caps = path.queue.caps();
+        let offload = caps.tx_checksum;
+        let max_frags = usize::from(caps.max_tx_segments).saturating_sub(1).max(1);
+        let Some(template) = &c.cold.template else { return false };
+        if !c.out_of_order.is_empty() || !c.flags.timestamps() || c.flags.disorder() || c.flags.persist() {
+            return false;
+        }
+        let edge = c.window_edge(&self.config.tcp);
+        let head = SegmentHead {
+            seq: SeqNum(0),
+            ack: c.rcv_nxt,
+            flags: TcpFlags::ACK,
+            window: (edge.distance_from(c.rcv_nxt) >> c.rcv_scale).min(0xffff) as u16,
+            ts: Some((c.tsval(self.now_ms), c.ts_recent)),
+            ecn: 0,
+            options: None,
+        };
+        let Some(plain) = template.plain(&head) else { return false };
+        let meta = TxMeta { l2_len: 14, l3_len: 20, l4_len: 32, ipv6: false, offload_checksum: offload };
+        let mss = u32::from(c.mss);
+        let nagle = self.config.tcp.nagle;
+        let mut flight = c.in_flight();
+        let window = c.congestion.window().min(c.snd_wnd);
+        let (mut seq, mut at) = (c.snd_nxt, c.send.next);
+        let (first, now) = (seq, self.now);
+        while unsent > 0 {
+            let len = unsent.min(mss);
+            if flight + len > window || nagle && len < mss || self.segments.available() == 0 {
+                break;
+            }
+            let Some(mut header) = path.queue.header_pool().alloc_len(PLAIN_HEADER_LEN as u32) else { break };
+            let to = Gather {
+                header: &mut header,
+                frags: &mut self.frags,
+                max_frags,
+                copy_foreign: None,
+                copies: &mut self.copies,
+            };
+            let (sent, next) = SendQueue::gather_plain(&self.sends, at, len, to);
+            if sent == 0 {
+                self.frags.clear();
+                break;
+            }
+            if let Some(out) = header.first_chunk_mut() {
+                plain.emit(out, seq, sent == unsent, sent as u16);
+            }
+            if !offload {
+                let pseudo = template.pseudo_sum(32 + sent);
+                write_tcp_checksum(&mut header, L4, 0);
+                let tcp = header.get(L4..).unwrap_or_default();
+                let sum = tcp_checksum(pseudo, tcp, self.frags.iter().map(|f| f.bytes().unwrap_or_default()));
+                write_tcp_checksum(&mut header, L4, sum);
+            }
+            if path.queue.tx(header, &mut self.frags, meta).is_err() {
+                self.frags.clear();
+                break;
+            }
+            // Availability was checked.
+            let Some(i) = self.segments.alloc() else { break };
+            *self.segments.at_mut(i) = Segment {
+                sent_at: now,
+                seq,
+                len: sent,
+                entry: at.entry,
+                offset: at.offset,
+                next: NIL,
+                flags: SegmentFlags::default(),
+            };
+            c.segments.push(&mut self.segments, i);
+            at = next;
+            seq += sent;
+            flight += sent;
+            unsent -= sent;
+            self.counters.segments_out += 1;
+        }
+        if seq != first {
+            c.send.next = at;
+            c.snd_nxt = seq;
+            c.rcv_adv = edge;
+            c.ack_owed = 0;
+            c.ack_at = Instant::FAR;
+            c.flags.set_ack_now(false);
+            c.flags.set_data_sent(true);
+            if c.rto_at == Instant::FAR {
+                c.arm_rto(now, &self.config.tcp);
+                c.cold.give_up_at = now + self.config.tcp.user_timeout;
+            }
+            self.counters.bytes_out += u64::from(seq.distance_from(first));
+        }
+        unsent == 0
+    }
+}
