@@ -115,6 +115,8 @@ pub struct Stack<'m, Q> {
     last: u32,
     now: Instant,
     now_ms: u32,
+    /// When the last turn began.
+    turned: Instant,
     /// Turns in a row whose timers were put off.
     put_off: u8,
     /// The last turn may have sent something.
@@ -174,6 +176,7 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
             last: NIL,
             now,
             now_ms: now.as_millis_u32(),
+            turned: now,
             put_off: 0,
             was_busy: false,
             hold_until: Instant::ZERO,
@@ -205,12 +208,13 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
 
     /// Takes in what arrived, up to about `budget` frames, lets `app` act on it, sends what is to be sent, fires timers.
     pub fn turn<A: App<Q>>(&mut self, now: Instant, budget: usize, app: &mut A) -> Turn {
-        let jumped = now.since(self.now) > Duration::from_nanos(self.config.tcp.min_rto.as_nanos() / 2);
+        let jumped = now.since(self.turned) > Duration::from_nanos(self.config.tcp.min_rto.as_nanos() / 2);
         if jumped && self.was_busy && !self.hold_spent {
             // The last turn took that long (a callback, a stolen CPU), and all that it sent bears its first moment.
             self.hold_until = now + self.config.tcp.min_rto;
             self.hold_spent = true;
         }
+        self.turned = now;
         self.now = now;
         self.now_ms = now.as_millis_u32();
         self.retry_stalled();
