@@ -153,10 +153,20 @@ impl<'m> Session<'m> {
         }
         let mut rest = Some(data);
         while let Some(data) = rest {
-            rest = match self.advance(data, stream, handler) {
-                Ok(rest) => rest,
-                Err(e) => return Err(self.fail(e)),
-            };
+            if self.rx.completes(data.len()) {
+                self.rx.complete(data, &mut self.core.counters.copy_break);
+                rest = None;
+            } else {
+                rest = match self.advance(data, stream, handler) {
+                    Ok(rest) => rest,
+                    Err(e) => return Err(self.fail(e)),
+                };
+            }
+            if self.rx.is_complete()
+                && let Err(e) = self.finish(stream, handler)
+            {
+                return Err(self.fail(e));
+            }
         }
         self.settle(stream, handler);
         Ok(())

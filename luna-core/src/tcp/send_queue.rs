@@ -112,11 +112,12 @@ impl SendQueue {
         self.end.distance_from(self.head_seq)
     }
 
-    /// Appends all, from the back: the list is linked as it grows, without a pass of its own.
+    /// Appends `head` and all of `iov`, from the back: the list is linked as it grows, without a pass of its own.
     #[inline]
     pub(crate) fn push_all(
         &mut self,
         pool: &mut SendEntries<'_>,
+        head: Option<Frag>,
         iov: &mut heapless::VecView<Frag>,
         token: u64,
         foreign: bool,
@@ -124,22 +125,15 @@ impl SendQueue {
     ) {
         let (mut first, mut tail) = (NIL, NIL);
         while let Some(frag) = iov.pop() {
-            if frag.is_empty() {
-                continue;
-            }
-            let Some(i) = pool.alloc() else { return };
-            let entry = pool.at_mut(i);
-            // A free entry holds no fragment: forgetting it saves the check for one to drop.
-            let old = entry.frag.replace(frag);
-            debug_assert!(old.is_none());
-            core::mem::forget(old);
-            entry.token = token;
-            entry.last = tail == NIL;
-            entry.foreign = foreign;
-            entry.next = first;
-            first = i;
+            first = link(pool, frag, token, foreign, first);
             if tail == NIL {
-                tail = i;
+                tail = first;
+            }
+        }
+        if let Some(head) = head {
+            first = link(pool, head, token, foreign, first);
+            if tail == NIL {
+                tail = first;
             }
         }
         self.end += total;
@@ -275,6 +269,36 @@ impl SendQueue {
         }
         Some(i)
     }
+}
+
+/// An entry in front of `next`, which is the last of its send if there is none behind it; the new front.
+#[inline(always)]
+fn link(pool: &mut SendEntries<'_>, frag: Frag, token: u64, foreign: bool, next: u32) -> u32 {
+    if frag.is_empty() {
+        discard(frag);
+        return next;
+    }
+    let Some(i) = pool.alloc() else {
+        discard(frag);
+        return next;
+    };
+    let entry = pool.at_mut(i);
+    // A free entry holds no fragment: forgetting it saves the check for one to drop.
+    let old = entry.frag.replace(frag);
+    debug_assert!(old.is_none());
+    core::mem::forget(old);
+    entry.token = token;
+    entry.last = next == NIL;
+    entry.foreign = foreign;
+    entry.next = next;
+    i
+}
+
+/// Out of line: what it takes to drop a fragment is no part of the loop that queues them.
+#[cold]
+#[inline(never)]
+fn discard(frag: Frag) {
+    drop(frag);
 }
 
 impl Gather<'_> {

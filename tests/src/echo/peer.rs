@@ -55,11 +55,12 @@ impl<Q: NicQueue, H: Handler> App<Q> for Peer<H> {
         self.session
             .handle_data(data, &mut ConnStream { cx, conn }, &mut self.handler)
             .expect("the other end speaks the protocol");
-        let held = self.session.held();
-        if held < before {
-            cx.release(conn, before - held).expect("the connection is alive");
+        let more = self.session.held().wrapping_sub(before);
+        if (more as i32) < 0 {
+            cx.release(conn, more.wrapping_neg()).expect("the connection is alive");
+            return Retained(0);
         }
-        Retained(held.saturating_sub(before))
+        Retained(more)
     }
 
     fn on_writable(&mut self, cx: &mut Cx<'_, '_, Q>, conn: ConnId) {
