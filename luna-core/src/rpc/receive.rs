@@ -105,6 +105,15 @@ impl Receiver {
         self.plain && len < self.missing
     }
 
+    /// Keeps a chunk for which [`Receiver::keeps`], unless there is more to do; the bytes held for it, or the chunk.
+    #[inline(always)]
+    pub(super) fn try_keep(&mut self, chunk: Zbuf) -> Result<u32, Zbuf> {
+        let len = chunk.len();
+        let held = self.gather.retain_whole(chunk)?;
+        self.missing -= len;
+        Ok(held)
+    }
+
     /// Whether so many bytes complete a payload that is to be kept: most often its last segment.
     #[inline(always)]
     pub(super) fn completes(&self, len: u32) -> bool {

@@ -168,7 +168,7 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
     /// [`Cx::send`] of `head` (see [`Frag::header`]) and then `iov`, which needs no room for it.
     ///
     /// # Errors
-    /// [`SendError`]; `iov` is untouched, `head` is gone.
+    /// [`SendError`], also for an empty head; `iov` is untouched, `head` is gone.
     #[inline]
     pub fn send_headed(
         &mut self,
@@ -177,6 +177,9 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
         iov: &mut VecView<Frag>,
         token: u64,
     ) -> Result<(), SendError> {
+        if head.is_empty() {
+            return Err(SendError::Empty);
+        }
         self.queue(conn, Some(Frag::header(head)), iov, token)
     }
 

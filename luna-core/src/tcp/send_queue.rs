@@ -113,7 +113,7 @@ impl SendQueue {
     }
 
     /// Appends `head` and all of `iov`, from the back: the list is linked as it grows, without a pass of its own.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push_all(
         &mut self,
         pool: &mut SendEntries<'_>,
@@ -124,14 +124,23 @@ impl SendQueue {
         total: u32,
     ) {
         let (mut first, mut tail) = (NIL, NIL);
-        while let Some(frag) = iov.pop() {
-            first = link(pool, frag, token, foreign, first);
+        while let Some(frag) = iov.last() {
+            if frag.is_empty() {
+                discard_last(iov);
+                continue;
+            }
+            let Some(i) = pool.alloc() else { break };
+            fill(pool.at_mut(i), iov.pop(), token, foreign, first);
+            first = i;
             if tail == NIL {
                 tail = first;
             }
         }
-        if let Some(head) = head {
-            first = link(pool, head, token, foreign, first);
+        if head.is_some()
+            && let Some(i) = pool.alloc()
+        {
+            fill(pool.at_mut(i), head, token, foreign, first);
+            first = i;
             if tail == NIL {
                 tail = first;
             }
@@ -271,34 +280,24 @@ impl SendQueue {
     }
 }
 
-/// An entry in front of `next`, which is the last of its send if there is none behind it; the new front.
+/// Makes a free entry one in front of `next`: the last of its send if there is none behind it.
 #[inline(always)]
-fn link(pool: &mut SendEntries<'_>, frag: Frag, token: u64, foreign: bool, next: u32) -> u32 {
-    if frag.is_empty() {
-        discard(frag);
-        return next;
-    }
-    let Some(i) = pool.alloc() else {
-        discard(frag);
-        return next;
-    };
-    let entry = pool.at_mut(i);
+fn fill(entry: &mut SendEntry, frag: Option<Frag>, token: u64, foreign: bool, next: u32) {
     // A free entry holds no fragment: forgetting it saves the check for one to drop.
-    let old = entry.frag.replace(frag);
+    let old = core::mem::replace(&mut entry.frag, frag);
     debug_assert!(old.is_none());
     core::mem::forget(old);
     entry.token = token;
     entry.last = next == NIL;
     entry.foreign = foreign;
     entry.next = next;
-    i
 }
 
 /// Out of line: what it takes to drop a fragment is no part of the loop that queues them.
 #[cold]
 #[inline(never)]
-fn discard(frag: Frag) {
-    drop(frag);
+fn discard_last(iov: &mut heapless::VecView<Frag>) {
+    drop(iov.pop());
 }
 
 impl Gather<'_> {

@@ -49,8 +49,27 @@ impl<Q: NicQueue, H: Handler> App<Q> for Peer<H> {
         self.conn = Some(conn);
     }
 
-    #[inline]
+    #[inline(always)]
     fn on_data(&mut self, cx: &mut Cx<'_, '_, Q>, conn: ConnId, data: Zbuf) -> Retained {
+        match self.session.try_keep(data) {
+            Ok(more) => Retained(more),
+            Err(data) => self.handle_data(cx, conn, data),
+        }
+    }
+
+    fn on_writable(&mut self, cx: &mut Cx<'_, '_, Q>, conn: ConnId) {
+        self.session.handle_writable(&mut ConnStream { cx, conn }, &mut self.handler);
+    }
+
+    fn on_closed(&mut self, _: &mut Cx<'_, '_, Q>, _: ConnId, closed: Closed) {
+        panic!("the connection ended: {}", closed.reason);
+    }
+}
+
+impl<H: Handler> Peer<H> {
+    /// What is not only to be kept.
+    #[inline(never)]
+    fn handle_data<Q: NicQueue>(&mut self, cx: &mut Cx<'_, '_, Q>, conn: ConnId, data: Zbuf) -> Retained {
         let before = self.session.held();
         self.session
             .handle_data(data, &mut ConnStream { cx, conn }, &mut self.handler)
@@ -61,13 +80,5 @@ impl<Q: NicQueue, H: Handler> App<Q> for Peer<H> {
             return Retained(0);
         }
         Retained(more)
-    }
-
-    fn on_writable(&mut self, cx: &mut Cx<'_, '_, Q>, conn: ConnId) {
-        self.session.handle_writable(&mut ConnStream { cx, conn }, &mut self.handler);
-    }
-
-    fn on_closed(&mut self, _: &mut Cx<'_, '_, Q>, _: ConnId, closed: Closed) {
-        panic!("the connection ended: {}", closed.reason);
     }
 }
