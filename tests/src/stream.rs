@@ -5,7 +5,7 @@ use luna_core::nic::NicQueue;
 use luna_core::rpc::{ByteStream, StreamError};
 use luna_core::stack::{ConnId, Cx, SendError};
 use luna_core::time::Instant;
-use luna_core::zbuf::{Frag, ZbufMut};
+use luna_core::zbuf::{Frag, Zbuf, ZbufMut};
 
 /// For the length of a callback, or outside of one.
 pub struct ConnStream<'c, 's, 'm, Q> {
@@ -15,13 +15,27 @@ pub struct ConnStream<'c, 's, 'm, Q> {
     pub conn: ConnId,
 }
 
+fn unsent(e: SendError) -> StreamError {
+    match e {
+        SendError::Full => StreamError::Full,
+        _ => StreamError::Closed,
+    }
+}
+
 impl<Q: NicQueue> ByteStream for ConnStream<'_, '_, '_, Q> {
     #[inline]
     fn send(&mut self, iov: &mut VecView<Frag>, token: u64) -> Result<(), StreamError> {
-        self.cx.send(self.conn, iov, token).map_err(|e| match e {
-            SendError::Full => StreamError::Full,
-            _ => StreamError::Closed,
-        })
+        self.cx.send(self.conn, iov, token).map_err(unsent)
+    }
+
+    #[inline]
+    fn send_headed(&mut self, head: Zbuf, iov: &mut VecView<Frag>, token: u64) -> Result<(), StreamError> {
+        self.cx.send_headed(self.conn, head, iov, token).map_err(unsent)
+    }
+
+    #[inline]
+    fn alloc_len(&mut self, len: u32) -> Option<ZbufMut> {
+        self.cx.header_pool(self.conn).ok()?.alloc_len(len)
     }
 
     #[inline]

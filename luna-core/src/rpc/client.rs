@@ -108,8 +108,7 @@ impl Core<'_> {
     /// Ends a call that still waits.
     #[inline]
     pub(super) fn end_call(&mut self, id: u64) -> Option<PendingCall> {
-        self.waiting_call(id)?;
-        self.calls.remove(id)
+        self.calls.remove_if(id, |call| !call.cancelled)
     }
 }
 

@@ -156,6 +156,12 @@ impl fmt::Display for FrameError {
 
 impl core::error::Error for FrameError {}
 
+/// Of a header's first four bytes: the kind, and the flags that there are.
+const FIRST_WORD_VARIES: u32 = KIND_BITS | (Flags::KNOWN as u32) << 16;
+const KIND_BITS: u32 = 0xff << 8;
+const REQUEST_BITS: u32 = (Kind::Request as u32) << 8;
+const RESPONSE_BITS: u32 = (Kind::Response as u32) << 8;
+
 /// `$bytes[$at..$at + N]` as a little-endian integer; the offsets are constants inside a fixed array.
 macro_rules! le {
     ($int:ty, $bytes:expr, $at:expr) => {{
@@ -196,6 +202,46 @@ impl FrameHeader {
     /// The first thing found wrong.
     #[inline]
     pub fn parse(bytes: &[u8; HEADER_LEN], limits: &FrameLimits) -> Result<Self, FrameError> {
+        match Self::parse_usual(bytes, limits) {
+            Some(header) => Ok(header),
+            None => Self::parse_any(bytes, limits),
+        }
+    }
+
+    /// A sound header of one of the two kinds that come all the time; `None` may still be one of another kind.
+    #[inline(always)]
+    pub(super) fn parse_usual(bytes: &[u8; HEADER_LEN], limits: &FrameLimits) -> Option<Self> {
+        let first = le!(u32, bytes, 0);
+        let (metadata_len, payload_len) = (le!(u32, bytes, 16), le!(u32, bytes, 20));
+        let known = first & !FIRST_WORD_VARIES == u32::from(VERSION);
+        let kind = match first & KIND_BITS {
+            REQUEST_BITS => Kind::Request,
+            RESPONSE_BITS => Kind::Response,
+            _ => return None,
+        };
+        if !known || metadata_len > limits.metadata || payload_len > limits.payload {
+            return None;
+        }
+        if header_crc(bytes) != le!(u32, bytes, CRC_AT) {
+            return None;
+        }
+        Some(Self {
+            kind,
+            flags: Flags((first >> 16) as u16),
+            method: le!(u16, bytes, 4),
+            status: Status(le!(u16, bytes, 6)),
+            id: le!(u64, bytes, 8),
+            metadata_len,
+            payload_len,
+            credit: le!(u32, bytes, 24),
+            deadline_us: le!(u32, bytes, 28),
+            payload_crc: le!(u32, bytes, 32),
+        })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn parse_any(bytes: &[u8; HEADER_LEN], limits: &FrameLimits) -> Result<Self, FrameError> {
         let [version, kind, ..] = *bytes;
         if version != VERSION {
             return Err(FrameError::Version(version));
@@ -247,11 +293,12 @@ impl FrameHeader {
     pub fn write(&self, out: &mut [u8; HEADER_LEN]) {
         let Self { kind, flags, method, status, id, metadata_len, payload_len, credit, deadline_us, payload_crc } =
             *self;
-        out[0] = VERSION;
-        out[1] = kind as u8;
-        out[2..4].copy_from_slice(&flags.0.to_le_bytes());
-        out[4..6].copy_from_slice(&method.to_le_bytes());
-        out[6..8].copy_from_slice(&status.0.to_le_bytes());
+        let first = u64::from(VERSION)
+            | (kind as u64) << 8
+            | u64::from(flags.0) << 16
+            | u64::from(method) << 32
+            | u64::from(status.0) << 48;
+        out[0..8].copy_from_slice(&first.to_le_bytes());
         out[8..16].copy_from_slice(&id.to_le_bytes());
         out[16..20].copy_from_slice(&metadata_len.to_le_bytes());
         out[20..24].copy_from_slice(&payload_len.to_le_bytes());

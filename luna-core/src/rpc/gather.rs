@@ -76,6 +76,19 @@ impl Gather {
         self.push(chunk, copies)
     }
 
+    /// [`Gather::retain`] of a chunk that is neither packed nor too much; the bytes it holds, or the chunk.
+    #[inline(always)]
+    pub(super) fn retain_whole(&mut self, chunk: Zbuf) -> Result<u32, Zbuf> {
+        let size = chunk.true_size();
+        let held = self.held.saturating_add(size);
+        if chunk.len() < size / SMALL || held > self.budget {
+            return Err(chunk);
+        }
+        self.chunks.push(chunk)?;
+        self.held = held;
+        Ok(size)
+    }
+
     #[cold]
     fn retain_packed<S: ByteStream>(
         &mut self,

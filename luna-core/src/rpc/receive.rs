@@ -105,6 +105,35 @@ impl Receiver {
         self.plain && len < self.missing
     }
 
+    /// Keeps a chunk for which [`Receiver::keeps`], unless there is more to do; the bytes held for it, or the chunk.
+    #[inline(always)]
+    pub(super) fn try_keep(&mut self, chunk: Zbuf) -> Result<u32, Zbuf> {
+        let len = chunk.len();
+        let held = self.gather.retain_whole(chunk)?;
+        self.missing -= len;
+        Ok(held)
+    }
+
+    /// Whether so many bytes complete a payload that is to be kept: most often its last segment.
+    #[inline(always)]
+    pub(super) fn completes(&self, len: u32) -> bool {
+        self.plain && len == self.missing && len != 0 && !self.gather.chunks.is_full()
+    }
+
+    /// Keeps them.
+    #[inline]
+    pub(super) fn complete(&mut self, chunk: Zbuf, copies: &mut CopyCounter) {
+        self.missing = 0;
+        let kept = self.gather.push(chunk, copies);
+        debug_assert!(kept.is_ok(), "there was room");
+    }
+
+    /// Whether the frame is here with all that belongs to it.
+    #[inline(always)]
+    pub(super) fn is_complete(&self) -> bool {
+        self.stage == Stage::Payload && self.missing == 0
+    }
+
     /// Keeps them.
     #[inline]
     pub(super) fn keep<S: ByteStream>(
@@ -118,8 +147,24 @@ impl Receiver {
     }
 
     /// Takes the head off the front of `data`; false when there is not enough yet.
-    #[inline]
+    #[inline(always)]
     fn take_head(&mut self, data: &mut Zbuf, limits: &FrameLimits) -> Result<bool, FrameError> {
+        if self.got == 0
+            && let Some(bytes) = data.first_chunk::<HEADER_LEN>()
+            && let Some(header) = FrameHeader::parse_usual(bytes, limits)
+        {
+            self.header = header;
+            self.stage = Stage::Metadata;
+            data.trim_front(HEADER_LEN as u32);
+            return Ok(true);
+        }
+        self.take_unusual_head(data, limits)
+    }
+
+    /// In pieces, of another kind, or wrong.
+    #[cold]
+    #[inline(never)]
+    fn take_unusual_head(&mut self, data: &mut Zbuf, limits: &FrameLimits) -> Result<bool, FrameError> {
         self.header = match data.first_chunk::<HEADER_LEN>() {
             Some(bytes) if self.got == 0 => {
                 let header = FrameHeader::parse(bytes, limits)?;
@@ -170,7 +215,8 @@ fn some_deadline(at: Instant) -> Option<Instant> {
 }
 
 impl Session<'_> {
-    /// Takes what belongs to the present frame off the front of `data`, and returns the rest, if any.
+    /// Takes what belongs to the present frame off the front of `data`, and returns the rest, if any. The caller
+    /// finishes the frame when it is complete.
     #[inline]
     pub(super) fn advance<S: ByteStream, H: Handler>(
         &mut self,
@@ -202,9 +248,6 @@ impl Session<'_> {
             self.take_payload(chunk, stream, handler)?;
         } else if !data.is_empty() {
             rest = Some(data);
-        }
-        if self.rx.missing == 0 {
-            self.finish(stream, handler)?;
         }
         Ok(rest)
     }

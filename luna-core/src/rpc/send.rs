@@ -38,8 +38,9 @@ impl From<Unsent> for ReplyError {
 }
 
 impl Core<'_> {
-    /// Sends `header` (whose lengths and payload CRC are filled in here), `metadata` and `payload`.
-    #[inline]
+    /// Sends `header` (whose lengths and payload CRC are filled in here), `metadata` and `payload`. Inlined where every
+    /// call and every answer comes by: most of the header is constant there.
+    #[inline(always)]
     pub(super) fn send_frame<S: ByteStream>(
         &mut self,
         stream: &mut S,
@@ -53,7 +54,8 @@ impl Core<'_> {
         }
         let payload_len: u64 = payload.iter().map(|frag| u64::from(frag.len())).sum();
         let limits = &self.limits;
-        if metadata.len() > limits.metadata as usize || payload_len > u64::from(limits.payload) {
+        let room = payload.len() < payload.capacity();
+        if metadata.len() > limits.metadata as usize || payload_len > u64::from(limits.payload) || !room {
             return Err(Unsent::TooLarge);
         }
         header.metadata_len = metadata.len() as u32;
@@ -61,31 +63,33 @@ impl Core<'_> {
         if self.payload_crc {
             add_payload_crc(&mut header, payload);
         }
-        let mut head = stream.alloc().ok_or(Unsent::NoObj)?;
-        let bytes = head.append((HEADER_LEN + metadata.len()) as u32).ok_or(Unsent::NoObj)?;
-        let (fixed, rest) = bytes.split_first_chunk_mut::<HEADER_LEN>().ok_or(Unsent::NoObj)?;
+        let mut head = stream.alloc_len((HEADER_LEN + metadata.len()) as u32).ok_or(Unsent::NoObj)?;
+        let (fixed, rest) = head.split_first_chunk_mut::<HEADER_LEN>().ok_or(Unsent::NoObj)?;
         header.write(fixed);
         if !metadata.is_empty() {
             rest.copy_from_slice(metadata);
         }
-        payload.insert(0, Frag::header(head.freeze())).map_err(|_| Unsent::TooLarge)?;
-        match stream.send(payload, token) {
-            Ok(()) => {
-                self.counters.frames_out += 1;
-                Ok(())
-            }
-            Err(e) => {
-                if payload.first().is_some_and(Frag::is_header) {
-                    payload.remove(0);
-                }
-                Err(Unsent::Stream(e))
-            }
-        }
+        stream.send_headed(head.freeze(), payload, token).map_err(Unsent::Stream)?;
+        self.counters.frames_out += 1;
+        Ok(())
+    }
+
+    /// [`Core::send_frame`] for the rest.
+    #[inline(never)]
+    pub(super) fn send_frame_apart<S: ByteStream>(
+        &mut self,
+        stream: &mut S,
+        header: FrameHeader,
+        metadata: &[u8],
+        payload: &mut VecView<Frag>,
+        token: u64,
+    ) -> Result<(), Unsent> {
+        self.send_frame(stream, header, metadata, payload, token)
     }
 
     /// Sends a frame without metadata and payload.
     pub(super) fn send_bare<S: ByteStream>(&mut self, stream: &mut S, header: FrameHeader) -> Result<(), Unsent> {
-        self.send_frame(stream, header, &[], &mut heapless::Vec::<Frag, 1>::new(), 0)
+        self.send_frame_apart(stream, header, &[], &mut heapless::Vec::<Frag, 1>::new(), 0)
     }
 
     /// Sends a frame that is nothing but kind and id.

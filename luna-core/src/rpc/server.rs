@@ -125,7 +125,7 @@ impl Core<'_> {
             self.counters.late_replies += 1;
             return Err(ReplyError::DeadlinePassed);
         }
-        self.send_frame(stream, response(request, status), metadata, payload, 0)?;
+        self.send_frame_apart(stream, response(request, status), metadata, payload, 0)?;
         self.detached.remove(reply.0);
         Ok(())
     }

@@ -86,8 +86,14 @@ impl<'m, T: Copy> Table<'m, T> {
     /// Frees the slot; the name is stale from now on.
     #[inline]
     pub(super) fn remove(&mut self, name: u64) -> Option<T> {
+        self.remove_if(name, |_| true)
+    }
+
+    /// [`Table::remove`], unless `want` says no.
+    #[inline(always)]
+    pub(super) fn remove_if(&mut self, name: u64, want: impl FnOnce(&T) -> bool) -> Option<T> {
         let free = self.free;
-        let slot = self.slot_mut(name)?;
+        let slot = self.slot_mut(name).filter(|slot| want(&slot.value))?;
         slot.live = false;
         slot.next_free = free;
         let value = slot.value;

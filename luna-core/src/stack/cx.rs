@@ -12,7 +12,7 @@ use crate::nic::NicQueue;
 use crate::tcp::{State, TcpInfo};
 use crate::time::Instant;
 use crate::wire::MacAddr;
-use crate::zbuf::{Frag, Pool};
+use crate::zbuf::{Frag, Pool, Zbuf};
 
 /// Ports that Luna's clients use (paper §7.1).
 pub const CLIENT_PORTS: RangeInclusive<u16> = 61440..=65535;
@@ -37,6 +37,21 @@ impl Connect {
     #[must_use]
     pub const fn to(remote: SocketAddr) -> Self {
         Self { remote, local: None, ports: CLIENT_PORTS, path: None, user: 0 }
+    }
+}
+
+impl<Q: NicQueue> Stack<'_, Q> {
+    /// Receiver's side of silly window avoidance (RFC 9293 §3.8.6.2.2): only a worthwhile opening is announced.
+    #[cold]
+    fn announce_window(&mut self, slot: u32) {
+        let config = &self.config.tcp;
+        let c = self.conns.at_mut(slot);
+        let open = c.rcv_adv.distance_from(c.rcv_nxt);
+        let gain = c.window_edge(config).distance_from(c.rcv_nxt).saturating_sub(open);
+        if gain >= c.worthwhile_window(config, 2) {
+            c.flags.set_ack_now(true);
+            self.mark_dirty(slot);
+        }
     }
 }
 
@@ -147,6 +162,35 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
     /// [`SendError`]; `iov` is untouched.
     #[inline]
     pub fn send(&mut self, conn: ConnId, iov: &mut VecView<Frag>, token: u64) -> Result<(), SendError> {
+        self.queue(conn, None, iov, token)
+    }
+
+    /// [`Cx::send`] of `head` (see [`Frag::header`]) and then `iov`, which needs no room for it.
+    ///
+    /// # Errors
+    /// [`SendError`], also for an empty head; `iov` is untouched, `head` is gone.
+    #[inline]
+    pub fn send_headed(
+        &mut self,
+        conn: ConnId,
+        head: Zbuf,
+        iov: &mut VecView<Frag>,
+        token: u64,
+    ) -> Result<(), SendError> {
+        if head.is_empty() {
+            return Err(SendError::Empty);
+        }
+        self.queue(conn, Some(Frag::header(head)), iov, token)
+    }
+
+    #[inline(always)]
+    fn queue(
+        &mut self,
+        conn: ConnId,
+        head: Option<Frag>,
+        iov: &mut VecView<Frag>,
+        token: u64,
+    ) -> Result<(), SendError> {
         let s = &mut *self.stack;
         let slot = s.slot_of(conn).map_err(|Stale| SendError::Stale)?;
         let c = s.conns.at_mut(slot);
@@ -154,7 +198,9 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
         if !(c.state.sends() || opening) || c.flags.fin_queued() || c.flags.aborting() {
             return Err(SendError::Closing);
         }
-        let (mut total, mut foreign, mut revoked) = (0u64, false, false);
+        let mut total = head.as_ref().map_or(0, |head| u64::from(head.len()));
+        let parts = iov.len() + usize::from(head.is_some());
+        let (mut foreign, mut revoked) = (false, false);
         for frag in iov.iter() {
             total += u64::from(frag.len());
             if frag.is_foreign() {
@@ -169,19 +215,19 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
             return Err(SendError::Revoked);
         }
         let limit = u64::from(s.config.tcp.snd_buf);
-        if total > limit || iov.len() > s.sends.capacity() as usize {
+        if total > limit || parts > s.sends.capacity() as usize {
             return Err(SendError::TooLarge);
         }
-        let entries = (s.sends.available() as usize) < iov.len();
+        let entries = (s.sends.available() as usize) < parts;
         if entries || u64::from(c.send.queued()) + total > limit {
             c.flags.set_wants_room(true);
             if entries {
-                s.entries_wanted = s.entries_wanted.max(iov.len() as u32);
+                s.entries_wanted = s.entries_wanted.max(parts as u32);
             }
             s.counters.sends_refused += 1;
             return Err(SendError::Full);
         }
-        c.send.push_all(&mut s.sends, iov, token, foreign, total as u32);
+        c.send.push_all(&mut s.sends, head, iov, token, foreign, total as u32);
         s.mark_dirty(slot);
         Ok(())
     }
@@ -196,12 +242,9 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
         let slot = s.slot_of(conn)?;
         let c = s.conns.at_mut(slot);
         c.rcv_held = c.rcv_held.saturating_sub(bytes);
-        // Receiver's side of silly window avoidance (RFC 9293 §3.8.6.2.2): only a worthwhile opening is announced.
-        let open = c.rcv_adv.distance_from(c.rcv_nxt);
-        let gain = c.window_edge(&s.config.tcp).distance_from(c.rcv_nxt).saturating_sub(open);
-        if gain >= c.worthwhile_window(&s.config.tcp, 2) && open < s.config.tcp.rcv_wnd / 2 {
-            c.flags.set_ack_now(true);
-            s.mark_dirty(slot);
+        // Only a window that has become small is worth a segment of its own.
+        if c.rcv_adv.distance_from(c.rcv_nxt) < s.config.tcp.rcv_wnd / 2 {
+            s.announce_window(slot);
         }
         Ok(())
     }

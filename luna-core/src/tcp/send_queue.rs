@@ -112,34 +112,37 @@ impl SendQueue {
         self.end.distance_from(self.head_seq)
     }
 
-    /// Appends all, from the back: the list is linked as it grows, without a pass of its own.
-    #[inline]
+    /// Appends `head` and all of `iov`, from the back: the list is linked as it grows, without a pass of its own.
+    #[inline(always)]
     pub(crate) fn push_all(
         &mut self,
         pool: &mut SendEntries<'_>,
+        head: Option<Frag>,
         iov: &mut heapless::VecView<Frag>,
         token: u64,
         foreign: bool,
         total: u32,
     ) {
         let (mut first, mut tail) = (NIL, NIL);
-        while let Some(frag) = iov.pop() {
+        while let Some(frag) = iov.last() {
             if frag.is_empty() {
+                discard_last(iov);
                 continue;
             }
-            let Some(i) = pool.alloc() else { return };
-            let entry = pool.at_mut(i);
-            // A free entry holds no fragment: forgetting it saves the check for one to drop.
-            let old = entry.frag.replace(frag);
-            debug_assert!(old.is_none());
-            core::mem::forget(old);
-            entry.token = token;
-            entry.last = tail == NIL;
-            entry.foreign = foreign;
-            entry.next = first;
+            let Some(i) = pool.alloc() else { break };
+            fill(pool.at_mut(i), iov.pop(), token, foreign, first);
             first = i;
             if tail == NIL {
-                tail = i;
+                tail = first;
+            }
+        }
+        if head.is_some()
+            && let Some(i) = pool.alloc()
+        {
+            fill(pool.at_mut(i), head, token, foreign, first);
+            first = i;
+            if tail == NIL {
+                tail = first;
             }
         }
         self.end += total;
@@ -275,6 +278,26 @@ impl SendQueue {
         }
         Some(i)
     }
+}
+
+/// Makes a free entry one in front of `next`: the last of its send if there is none behind it.
+#[inline(always)]
+fn fill(entry: &mut SendEntry, frag: Option<Frag>, token: u64, foreign: bool, next: u32) {
+    // A free entry holds no fragment: forgetting it saves the check for one to drop.
+    let old = core::mem::replace(&mut entry.frag, frag);
+    debug_assert!(old.is_none());
+    core::mem::forget(old);
+    entry.token = token;
+    entry.last = next == NIL;
+    entry.foreign = foreign;
+    entry.next = next;
+}
+
+/// Out of line: what it takes to drop a fragment is no part of the loop that queues them.
+#[cold]
+#[inline(never)]
+fn discard_last(iov: &mut heapless::VecView<Frag>) {
+    drop(iov.pop());
 }
 
 impl Gather<'_> {

@@ -49,17 +49,12 @@ impl<Q: NicQueue, H: Handler> App<Q> for Peer<H> {
         self.conn = Some(conn);
     }
 
-    #[inline]
+    #[inline(always)]
     fn on_data(&mut self, cx: &mut Cx<'_, '_, Q>, conn: ConnId, data: Zbuf) -> Retained {
-        let before = self.session.held();
-        self.session
-            .handle_data(data, &mut ConnStream { cx, conn }, &mut self.handler)
-            .expect("the other end speaks the protocol");
-        let held = self.session.held();
-        if held < before {
-            cx.release(conn, before - held).expect("the connection is alive");
+        match self.session.try_keep(data) {
+            Ok(more) => Retained(more),
+            Err(data) => self.handle_data(cx, conn, data),
         }
-        Retained(held.saturating_sub(before))
     }
 
     fn on_writable(&mut self, cx: &mut Cx<'_, '_, Q>, conn: ConnId) {
@@ -68,5 +63,22 @@ impl<Q: NicQueue, H: Handler> App<Q> for Peer<H> {
 
     fn on_closed(&mut self, _: &mut Cx<'_, '_, Q>, _: ConnId, closed: Closed) {
         panic!("the connection ended: {}", closed.reason);
+    }
+}
+
+impl<H: Handler> Peer<H> {
+    /// What is not only to be kept.
+    #[inline(never)]
+    fn handle_data<Q: NicQueue>(&mut self, cx: &mut Cx<'_, '_, Q>, conn: ConnId, data: Zbuf) -> Retained {
+        let before = self.session.held();
+        self.session
+            .handle_data(data, &mut ConnStream { cx, conn }, &mut self.handler)
+            .expect("the other end speaks the protocol");
+        let more = self.session.held().wrapping_sub(before);
+        if (more as i32) < 0 {
+            cx.release(conn, more.wrapping_neg()).expect("the connection is alive");
+            return Retained(0);
+        }
+        Retained(more)
     }
 }

@@ -51,7 +51,7 @@ impl Session<'_> {
 
     /// The frame is complete.
     #[inline]
-    pub(super) fn finish<S: ByteStream, H: Handler>(
+    pub(in crate::rpc) fn finish<S: ByteStream, H: Handler>(
         &mut self,
         stream: &mut S,
         handler: &mut H,
