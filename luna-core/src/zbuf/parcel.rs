@@ -43,6 +43,18 @@ impl Parcel {
         Ok(unsafe { ZbufMut::adopt(this.ptr, this.len, this.obj) })
     }
 
+    /// [`Parcel::open`] where the pool is known.
+    ///
+    /// # Safety
+    /// The parcel is of `pool`.
+    #[inline(always)]
+    pub(crate) unsafe fn open_own(self, pool: &Pool) -> ZbufMut {
+        debug_assert!(pool.contains(self.ptr));
+        let this = ManuallyDrop::new(self);
+        // SAFETY: as `open`; the caller vouches for the pool.
+        unsafe { ZbufMut::adopt(this.ptr, this.len, this.obj) }
+    }
+
     /// Bytes from the parcel's first to the end of its obj: how far [`Parcel::set_len`] may go.
     #[must_use]
     #[inline]
