@@ -179,7 +179,7 @@ impl NicQueue for MemQueue<'_, '_> {
         self.header_pool
     }
 
-    #[inline]
+    #[inline(always)]
     fn rx_burst(&mut self, burst: &mut RxBurst) {
         let Self { end, rx_pool, checksum, stats, .. } = self;
         let pool = *rx_pool;
@@ -203,7 +203,7 @@ impl NicQueue for MemQueue<'_, '_> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn tx(&mut self, header: ZbufMut, payload: &mut TxFrags, _meta: TxMeta) -> Result<(), ZbufMut> {
         let mut len = 0;
         let sent = self.end.tx.send(|obj| {

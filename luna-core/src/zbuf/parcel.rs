@@ -23,7 +23,7 @@ unsafe impl Send for Parcel {}
 impl Parcel {
     /// Makes a parcel of a writable handle.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn new(buf: ZbufMut) -> Self {
         let (ptr, len, obj) = buf.into_obj_parts();
         Self { ptr, len, obj }

@@ -211,6 +211,9 @@ mod loom_tests {
                 sent
             });
             let mut seen = Vec::new();
+            // Lets the sender run first: of its loads and stores loom notices only the last as racing with a load of
+            // ours that came before, and would explore a single execution.
+            loom::thread::yield_now();
             // Once in its place, once behind (the first left a slot without obj), as far as the sender got.
             seen.extend(rx.exchange(|| Some(100)).map(|(n, _)| n));
             seen.extend(rx.exchange(|| None).map(|(n, _)| n));
