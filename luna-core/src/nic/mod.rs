@@ -82,6 +82,18 @@ impl RxBurst {
         }
     }
 
+    /// Adds frames until `next` has none or the burst is full.
+    #[inline(always)]
+    pub(crate) fn fill(&mut self, mut next: impl FnMut() -> Option<RxFrame>) {
+        let mut len = self.len;
+        for slot in self.frames.get_mut(len..).unwrap_or_default() {
+            let Some(frame) = next() else { break };
+            slot.write(frame);
+            len += 1;
+        }
+        self.len = len;
+    }
+
     /// Frames in it.
     #[must_use]
     #[inline]

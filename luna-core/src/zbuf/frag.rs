@@ -132,6 +132,13 @@ impl Frag {
         ManuallyDrop::new(unsafe { Foreign::from_parts(self.ptr, self.len(), self.extra) })
     }
 
+    /// Drops a foreign fragment's reference; the fragment is not used any more.
+    #[cold]
+    #[inline(never)]
+    fn drop_foreign(&mut self) {
+        drop(ManuallyDrop::into_inner(self.as_foreign()));
+    }
+
     /// The typed handle again.
     ///
     /// # Errors
@@ -211,7 +218,7 @@ impl Drop for Frag {
     #[inline(always)]
     fn drop(&mut self) {
         if self.is_foreign() {
-            drop(ManuallyDrop::into_inner(self.as_foreign()));
+            self.drop_foreign();
         } else {
             // SAFETY: this handle's reference to its obj, dropped once.
             unsafe { drop_reference(self.ptr, self.extra) };

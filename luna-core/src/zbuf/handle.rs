@@ -394,8 +394,10 @@ impl ZbufMut {
 impl Drop for ZbufMut {
     #[inline(always)]
     fn drop(&mut self) {
-        // SAFETY: this handle's reference, dropped once.
-        unsafe { drop_reference(self.ptr, self.obj) };
+        let zone = self.zone();
+        // SAFETY: `obj` is this handle's own obj.
+        debug_assert_eq!(unsafe { zone.count(self.obj) }, 1, "a writer is the only handle");
+        zone.push_free(self.obj);
     }
 }
 

@@ -23,7 +23,7 @@ unsafe impl Send for Parcel {}
 impl Parcel {
     /// Makes a parcel of a writable handle.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn new(buf: ZbufMut) -> Self {
         let (ptr, len, obj) = buf.into_obj_parts();
         Self { ptr, len, obj }
@@ -41,6 +41,18 @@ impl Parcel {
         let this = ManuallyDrop::new(self);
         // SAFETY: the obj's only reference; a `Pool` is `!Send`, so holding it proves that this is its thread.
         Ok(unsafe { ZbufMut::adopt(this.ptr, this.len, this.obj) })
+    }
+
+    /// [`Parcel::open`] where the pool is known.
+    ///
+    /// # Safety
+    /// The parcel is of `pool`.
+    #[inline(always)]
+    pub(crate) unsafe fn open_own(self, pool: &Pool) -> ZbufMut {
+        debug_assert!(pool.contains(self.ptr));
+        let this = ManuallyDrop::new(self);
+        // SAFETY: as `open`; the caller vouches for the pool.
+        unsafe { ZbufMut::adopt(this.ptr, this.len, this.obj) }
     }
 
     /// Bytes from the parcel's first to the end of its obj: how far [`Parcel::set_len`] may go.

@@ -37,6 +37,9 @@ pub struct Pool {
     zones: u32,
     capacity: u32,
     layout: ZoneLayout,
+    /// Where obj 0's data begins, from the start of a zone; the same in all of them.
+    data_offset: u32,
+    data_capacity: u32,
     /// The zone that the next obj comes from.
     current: Cell<ZoneRef>,
     not_send: PhantomData<*const ()>,
@@ -48,9 +51,7 @@ impl Pool {
     /// # Errors
     /// [`PoolError::BadLayout`].
     pub fn new(region: Region, layout: ZoneLayout) -> Result<Self, PoolError> {
-        if layout.fit().is_none() {
-            return Err(PoolError::BadLayout(layout));
-        }
+        let Some((_, objs_offset)) = layout.fit() else { return Err(PoolError::BadLayout(layout)) };
         let base = region.base();
         let mut capacity = 0;
         for i in 0..region.zones() {
@@ -59,14 +60,23 @@ impl Pool {
         }
         // SAFETY: a region has at least one zone.
         let current = Cell::new(unsafe { ZoneRef::at(base) });
-        Ok(Self { base, zones: region.zones() as u32, capacity, layout, current, not_send: PhantomData })
+        Ok(Self {
+            base,
+            zones: region.zones() as u32,
+            capacity,
+            layout,
+            data_offset: objs_offset + layout.prefix,
+            data_capacity: layout.obj_size - layout.prefix,
+            current,
+            not_send: PhantomData,
+        })
     }
 
     /// A whole obj, empty, writing from its first byte; `None` when all objs are in use.
     #[inline]
     #[must_use]
     pub fn alloc(&self) -> Option<ZbufMut> {
-        self.alloc_with_headroom(0)
+        self.alloc_at(0, 0)
     }
 
     /// A whole obj, empty, with `headroom` bytes in front for [`ZbufMut::prepend`]; `None` when all objs are in use or
@@ -77,12 +87,7 @@ impl Pool {
         if headroom >= self.data_capacity() {
             return None;
         }
-        let (zone, obj) = self.take()?;
-        // SAFETY: the obj was just taken with count 1, and headroom is inside its data area.
-        unsafe {
-            let data = zone.obj_start(obj).add((self.layout.prefix + headroom) as usize);
-            Some(ZbufMut::adopt(data, 0, obj))
-        }
+        self.alloc_at(headroom, 0)
     }
 
     /// A whole obj with its first `len` bytes in use.
@@ -92,16 +97,21 @@ impl Pool {
         if len > self.data_capacity() {
             return None;
         }
+        self.alloc_at(0, len)
+    }
+
+    /// An obj with `len` bytes in use behind `headroom`, which together fit its data area.
+    #[inline(always)]
+    fn alloc_at(&self, headroom: u32, len: u32) -> Option<ZbufMut> {
+        debug_assert!(headroom + len <= self.data_capacity);
         let (zone, obj) = self.take()?;
-        // SAFETY: the obj was just taken with count 1, and len is inside its data area.
-        unsafe {
-            let data = zone.obj_start(obj).add(self.layout.prefix as usize);
-            Some(ZbufMut::adopt(data, len, obj))
-        }
+        let offset = self.data_offset as usize + obj as usize * self.layout.obj_size as usize;
+        // SAFETY: the obj was just taken with count 1, and what the caller asks for is inside its data area.
+        unsafe { Some(ZbufMut::adopt(zone.base().add(offset + headroom as usize), len, obj)) }
     }
 
     /// A free obj with count 1.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take(&self) -> Option<(ZoneRef, u32)> {
         let zone = self.current.get();
         match zone.pop_free() {
@@ -111,6 +121,7 @@ impl Pool {
     }
 
     #[cold]
+    #[inline(never)]
     fn take_elsewhere(&self) -> Option<(ZoneRef, u32)> {
         for zone in self.zones() {
             if zone.free_count() == 0 {
@@ -151,7 +162,7 @@ impl Pool {
     #[must_use]
     #[inline]
     pub fn data_capacity(&self) -> u32 {
-        self.layout.obj_size - self.layout.prefix
+        self.data_capacity
     }
 
     /// How the zones are cut.

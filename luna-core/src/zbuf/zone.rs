@@ -182,7 +182,7 @@ impl ZoneRef {
     }
 
     /// Puts an obj on the free list: its last reference is gone.
-    #[inline]
+    #[inline(always)]
     pub(super) fn push_free(&self, obj: u32) {
         let h = self.header();
         // SAFETY: callers pass the index of an obj of this zone.
@@ -194,7 +194,7 @@ impl ZoneRef {
     }
 
     /// Takes a free obj, count 1; `None` when the zone is exhausted.
-    #[inline]
+    #[inline(always)]
     pub(super) fn pop_free(&self) -> Option<u32> {
         let h = self.header();
         let obj = h.free_head.get();
@@ -232,6 +232,7 @@ impl ZoneRef {
 
     /// First byte of the zone.
     #[must_use]
+    #[inline(always)]
     pub fn base(&self) -> NonNull<u8> {
         self.0
     }
