@@ -31,7 +31,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The instruction comparison: prints its table, and fails when Luna's echo takes more than a third of smoltcp's.
+/// The instruction comparison: prints its table, and fails when Luna's echo takes more of smoltcp's than its limit.
 pub(crate) fn comparison() -> Command {
     cargo(&["bench", "-p", "luna-tests", "--bench", "instructions"])
 }

@@ -209,10 +209,9 @@ impl SendQueue {
                 if to.frags.len() >= to.max_frags || to.frags.push(frag.slice_plain(offset, n)).is_err() {
                     break;
                 }
-            } else if frag.is_foreign() {
-                break;
-            } else if !(to.frags.is_empty() && to.copy_small(frag, offset, n))
-                && (to.frags.len() >= to.max_frags || to.frags.push(frag.slice(offset, n)).is_err())
+            } else if frag.is_foreign()
+                || !(to.frags.is_empty() && to.copy_small(frag, offset, n))
+                    && (to.frags.len() >= to.max_frags || to.frags.push(frag.slice(offset, n)).is_err())
             {
                 break;
             }

@@ -177,7 +177,7 @@ impl Bench {
         let start = Instant::now();
         loop {
             self.queue.rx_burst(&mut burst);
-            let greeted = (0..burst.len()).filter_map(|i| burst.peek(i)).any(is_hello);
+            let greeted = (0..burst.len()).filter_map(|i| burst.take(i)).any(|frame| is_hello(&frame));
             burst.clear();
             if greeted {
                 return;

@@ -4,7 +4,7 @@
 //! - Same work: a 40-byte header of Luna's RPC format, its CRC included, written and parsed by the same code on both sides
 //!   of both messages; then the payload. But there is no session: no table of calls, no deadline, no dispatch.
 //! - Same link: a ring of preallocated buffers each way, one *gather* copy per frame from the sender's frame into the
-//!   receiver's buffer, out of line and counted apart ([`device::gather`]), as for Luna's in-memory pair.
+//!   receiver's buffer, out of line and counted apart (`device::gather`), as for Luna's in-memory pair.
 //! - [`Driving::Poll`] is smoltcp as its documentation has it: `poll`, then the application, and then, which is kind, an
 //!   egress for what that wrote. `poll` acknowledges before the application has answered: 8 frames per 4 KiB RPC.
 //!   [`Driving::Split`] is kinder than any of its users: all frames in, then the application, then egress, so that

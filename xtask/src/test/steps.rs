@@ -44,7 +44,7 @@ pub(crate) const STEPS: &[Step] = &[
     step("asan", "luna-core's tests under AddressSanitizer (nightly)", asan),
     dpdk_step("valgrind", "luna-core's Zbuf tests under Valgrind", valgrind),
     step("benches", "every bench compiles and runs once", benches),
-    dpdk_step("smoltcp", "instructions per RPC beside smoltcp's stay within a third", smoltcp),
+    dpdk_step("smoltcp", "instructions per RPC beside smoltcp's stay within the limit", smoltcp),
 ];
 
 /// The packages whose code depends on DPDK, and the features that say so. Without luna-tests' own, cargo leaves out its

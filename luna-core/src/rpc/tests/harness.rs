@@ -313,7 +313,7 @@ impl End {
     pub(super) fn handle(&mut self, bytes: &[u8]) -> Result<(), SessionError> {
         let mut data = self.received(bytes);
         // Every other length by the shortest way first, as a stack would: nothing but `held` may tell.
-        if bytes.len() % 2 == 0 {
+        if bytes.len().is_multiple_of(2) {
             let before = self.session.held();
             data = match self.session.try_keep(data) {
                 Ok(more) => {
