@@ -112,7 +112,7 @@ impl Zbuf {
     }
 
     #[inline(always)]
-    fn zone(&self) -> ZoneRef {
+    fn zone(&self) -> ZoneRef<'_> {
         // SAFETY: a Zbuf points into an obj of one of our zones.
         unsafe { ZoneRef::of(self.ptr) }
     }
@@ -272,7 +272,7 @@ impl ZbufMut {
     }
 
     #[inline(always)]
-    fn zone(&self) -> ZoneRef {
+    fn zone(&self) -> ZoneRef<'_> {
         // SAFETY: a ZbufMut points into an obj of one of our zones.
         unsafe { ZoneRef::of(self.ptr) }
     }

@@ -72,7 +72,7 @@ impl Parcel {
     }
 
     #[inline]
-    fn zone(&self) -> ZoneRef {
+    fn zone(&self) -> ZoneRef<'_> {
         // SAFETY: a parcel points into an obj of one of our zones.
         unsafe { ZoneRef::of(self.ptr) }
     }

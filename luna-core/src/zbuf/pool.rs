@@ -41,7 +41,7 @@ pub struct Pool {
     data_offset: u32,
     data_capacity: u32,
     /// The zone that the next obj comes from.
-    current: Cell<ZoneRef>,
+    current: Cell<ZoneRef<'static>>,
     not_send: PhantomData<*const ()>,
 }
 
@@ -112,7 +112,7 @@ impl Pool {
 
     /// A free obj with count 1.
     #[inline(always)]
-    pub(super) fn take(&self) -> Option<(ZoneRef, u32)> {
+    pub(super) fn take(&self) -> Option<(ZoneRef<'_>, u32)> {
         let zone = self.current.get();
         match zone.pop_free() {
             Some(obj) => Some((zone, obj)),
@@ -122,13 +122,14 @@ impl Pool {
 
     #[cold]
     #[inline(never)]
-    fn take_elsewhere(&self) -> Option<(ZoneRef, u32)> {
+    fn take_elsewhere(&self) -> Option<(ZoneRef<'_>, u32)> {
         for zone in self.zones() {
             if zone.free_count() == 0 {
                 zone.harvest();
             }
             if let Some(obj) = zone.pop_free() {
-                self.current.set(zone);
+                // SAFETY: one of this pool's zones; the cell lives and dies with the pool.
+                self.current.set(unsafe { ZoneRef::at(zone.base()) });
                 return Some((zone, obj));
             }
         }
@@ -172,7 +173,7 @@ impl Pool {
     }
 
     /// The zones, for drivers that register them or prepare obj prefixes.
-    pub fn zones(&self) -> impl Iterator<Item = ZoneRef> + '_ {
+    pub fn zones(&self) -> impl Iterator<Item = ZoneRef<'_>> + '_ {
         // SAFETY: the region had `zones` zones at `base`.
         (0..self.zones as usize).map(|i| unsafe { ZoneRef::at(self.base.add(i * ZONE_SIZE)) })
     }

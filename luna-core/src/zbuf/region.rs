@@ -52,8 +52,8 @@ impl Region {
     /// [`RegionError`] when the base is not 2 MiB aligned or the count is out of range.
     ///
     /// # Safety
-    /// The memory must be writable, used by nobody else, and stay mapped until no handle made from it is left
-    /// ([`super::Pool::outstanding`] is 0) and no device holds its address. `io` must tell the truth: devices write there.
+    /// The memory must be writable, used by nobody else, and stay mapped until the pool made from it is gone, no handle
+    /// is left ([`super::Pool::outstanding`] was 0 then) and no device holds its address. `io` must tell the truth: devices write there.
     pub unsafe fn new(
         base: NonNull<u8>,
         zones: usize,

@@ -1,6 +1,7 @@
 //! One 2 MiB zone: header, one context per obj, objs (paper Figure 6). All arithmetic from an address to its obj is here.
 
 use core::cell::Cell;
+use core::marker::PhantomData;
 use core::ptr::NonNull;
 
 use static_assertions::const_assert_eq;
@@ -105,20 +106,28 @@ impl ZoneHeader {
     }
 }
 
-/// A zone that is known to be one of ours and alive.
+/// A zone that is known to be one of ours and alive, for as long as the pool that lent it.
+///
+/// ```compile_fail
+/// use luna_core::zbuf::{Pool, ZoneRef};
+/// fn escape(pool: Pool) -> ZoneRef<'static> {
+///     pool.zones().next().expect("a zone")
+/// }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ZoneRef(NonNull<u8>);
+pub struct ZoneRef<'p>(NonNull<u8>, PhantomData<&'p ()>);
 
-impl ZoneRef {
+impl ZoneRef<'_> {
     /// The zone of an address.
     ///
     /// # Safety
-    /// `ptr` lies in an obj of an initialised zone and carries the provenance of its region.
+    /// `ptr` lies in an obj of an initialised zone and carries the provenance of its region; the zone outlives the
+    /// lifetime that the caller chooses.
     #[inline(always)]
     pub(super) unsafe fn of(ptr: NonNull<u8>) -> Self {
         let base = ptr.as_ptr().map_addr(|a| a & !(ZONE_SIZE - 1));
         // SAFETY: a zone never starts at address 0 (the region's base is a NonNull multiple of 2 MiB).
-        let zone = Self(unsafe { NonNull::new_unchecked(base) });
+        let zone = Self(unsafe { NonNull::new_unchecked(base) }, PhantomData);
         debug_assert_eq!(zone.header().magic, MAGIC, "address outside every zone");
         zone
     }
@@ -126,9 +135,9 @@ impl ZoneRef {
     /// The zone that starts at `base`.
     ///
     /// # Safety
-    /// `base` is the start of an initialised zone.
+    /// `base` is the start of an initialised zone, which outlives the lifetime that the caller chooses.
     pub(super) unsafe fn at(base: NonNull<u8>) -> Self {
-        Self(base)
+        Self(base, PhantomData)
     }
 
     #[inline(always)]
