@@ -2,6 +2,7 @@
 
 mod basic;
 mod close;
+mod dropped;
 mod foreign;
 mod forge;
 mod fuzz;
