@@ -40,7 +40,7 @@ pub(crate) const STEPS: &[Step] = &[
     dpdk_step("tests-dpdk", "tests over DPDK ports: memif, virtio_user, AF_XDP", tests_dpdk),
     step("doc", "documentation builds without a warning", doc),
     step("no-alloc", "luna-core links and runs without an allocator", no_alloc),
-    step("loom", "the return list in every interleaving of threads (loom)", loom),
+    step("loom", "the return list and the pair's ring in every interleaving of threads (loom)", loom),
     step("asan", "luna-core's tests under AddressSanitizer (nightly)", asan),
     dpdk_step("valgrind", "luna-core's Zbuf tests under Valgrind", valgrind),
     step("benches", "every bench compiles and runs once", benches),
@@ -136,7 +136,7 @@ fn loom(runner: &mut Runner) -> Result<Outcome> {
     // A target directory of its own: the flag would make cargo rebuild everything in the common one.
     let dir = target_dir().join("loom");
     let mut command =
-        cargo(&["test", "-p", "luna-core", "--lib", "--target-dir", &dir.to_string_lossy(), "return_list"]);
+        cargo(&["test", "-p", "luna-core", "--lib", "--target-dir", &dir.to_string_lossy(), "loom_tests"]);
     command.env("RUSTFLAGS", "--cfg loom");
     runner.run_tests(command)?;
     Ok(Outcome::Done)
