@@ -126,10 +126,24 @@ impl RxBurst {
         Some(unsafe { self.frames.get_unchecked(i).assume_init_read() })
     }
 
+    /// The frame that is taken out after `ahead` others.
+    #[inline(always)]
+    pub(crate) fn peek(&self, ahead: usize) -> Option<&RxFrame> {
+        let i = self.first + ahead;
+        // SAFETY: initialised below `len`, and moved out only below `first`.
+        (i < self.len).then(|| unsafe { self.frames.get_unchecked(i).assume_init_ref() })
+    }
+
+    /// Takes the next frame out.
+    #[inline(always)]
+    pub(crate) fn pop(&mut self) -> Option<RxFrame> {
+        self.take(self.first)
+    }
+
     /// Drops what is left.
     #[inline(always)]
     pub fn clear(&mut self) {
-        while self.take(self.first).is_some() {}
+        while self.pop().is_some() {}
         self.first = 0;
         self.len = 0;
     }

@@ -1,7 +1,7 @@
 //! Puts a payload together from chunks without copying, and without letting small chunks pin large objs.
 
-use super::stream::ByteStream;
-use crate::zbuf::{CopyCounter, Zbuf, ZbufMut, copy_counted};
+use super::stream::{ByteStream, FragVec};
+use crate::zbuf::{CopyCounter, Frag, Zbuf, ZbufMut, copy_counted};
 
 /// Most chunks of one payload.
 pub const MAX_CHUNKS: usize = 64;
@@ -10,15 +10,13 @@ pub const MAX_GATHER: u32 = MAX_CHUNKS as u32 * 1024;
 /// A chunk that is less than this part of its obj is copied (copy-break).
 const SMALL: u32 = 8;
 
-/// A payload: its bytes in order, in views of received objs. 1 KiB: lend it, do not move it.
-pub type IoVec = heapless::Vec<Zbuf, MAX_CHUNKS>;
-
 /// Not even packed does the payload fit [`MAX_CHUNKS`] objs.
 pub(super) struct Fragmented;
 
 /// The payload being put together.
 pub(super) struct Gather {
-    pub(super) chunks: IoVec,
+    /// Views of received objs, never foreign; a vector that can be sent as it is.
+    pub(super) chunks: FragVec,
     held: u32,
     /// Above this many bytes held, every chunk is packed that can be: three times the payload, which ordinary segments
     /// (1448 bytes in objs of 4 KiB) stay below.
@@ -27,7 +25,7 @@ pub(super) struct Gather {
 
 impl Gather {
     pub(super) fn new(limit: u32) -> Self {
-        Self { chunks: IoVec::new(), held: 0, budget: limit.saturating_mul(3) }
+        Self { chunks: FragVec::new(), held: 0, budget: limit.saturating_mul(3) }
     }
 
     /// Whole objs kept from reuse, in bytes.
@@ -46,17 +44,22 @@ impl Gather {
     /// Takes a chunk that completes the payload: nobody waits with it, so it is never packed.
     #[inline]
     pub(super) fn push(&mut self, chunk: Zbuf, copies: &mut CopyCounter) -> Result<(), Fragmented> {
-        match self.chunks.push(chunk) {
-            Ok(()) => Ok(()),
-            Err(chunk) => self.push_compacted(chunk, copies),
+        if self.is_full() {
+            return self.push_compacted(chunk, copies);
         }
+        self.append_chunk(chunk);
+        Ok(())
     }
 
     #[cold]
     fn push_compacted(&mut self, chunk: Zbuf, copies: &mut CopyCounter) -> Result<(), Fragmented> {
         self.compact(copies);
         self.held = self.held.saturating_add(chunk.true_size());
-        self.chunks.push(chunk).map_err(|_| Fragmented)
+        if self.is_full() {
+            return Err(Fragmented);
+        }
+        self.append_chunk(chunk);
+        Ok(())
     }
 
     /// Takes a chunk that has to wait for others.
@@ -81,10 +84,10 @@ impl Gather {
     pub(super) fn retain_whole(&mut self, chunk: Zbuf) -> Result<u32, Zbuf> {
         let size = chunk.true_size();
         let held = self.held.saturating_add(size);
-        if chunk.len() < size / SMALL || held > self.budget {
+        if chunk.len() < size / SMALL || held > self.budget || self.is_full() {
             return Err(chunk);
         }
-        self.chunks.push(chunk)?;
+        self.append_chunk(chunk);
         self.held = held;
         Ok(size)
     }
@@ -106,18 +109,18 @@ impl Gather {
 
     /// Appends `chunk` to the last obj, leaving it empty; if that one is shared, the chunk moves to a small fresh obj.
     fn pack<S: ByteStream>(&mut self, chunk: &mut Zbuf, stream: &mut S, copies: &mut CopyCounter) {
-        let Some(last) = self.chunks.pop() else { return };
+        let Some(last) = self.take_last() else { return };
         let shared = match last.try_into_mut() {
             Ok(mut last) => {
                 if last.tailroom() >= chunk.len() {
                     append(&mut last, chunk, copies);
                 }
-                self.put_back(last.freeze());
+                self.append_chunk(last.freeze());
                 return;
             }
             Err(last) => last,
         };
-        self.put_back(shared);
+        self.append_chunk(shared);
         if let Some(mut fresh) = stream.alloc()
             && fresh.tailroom() >= chunk.len()
         {
@@ -127,17 +130,29 @@ impl Gather {
         }
     }
 
-    fn put_back(&mut self, last: Zbuf) {
-        let room = self.chunks.push(last);
-        debug_assert!(room.is_ok(), "it was just taken out");
+    /// Whether there is no room but for a frame's head, which the vector is to be sent with.
+    #[inline(always)]
+    pub(super) fn is_full(&self) -> bool {
+        self.chunks.len() >= MAX_CHUNKS
+    }
+
+    #[inline(always)]
+    fn append_chunk(&mut self, chunk: Zbuf) {
+        let room = self.chunks.push(Frag::from(chunk));
+        debug_assert!(room.is_ok(), "the caller checked");
+    }
+
+    fn take_last(&mut self) -> Option<Zbuf> {
+        self.chunks.pop()?.into_zbuf().ok()
     }
 
     /// Pulls all bytes forward, so that every obj but the last is full.
     fn compact(&mut self, copies: &mut CopyCounter) {
         let sparse = core::mem::take(&mut self.chunks);
         self.held = 0;
-        for mut chunk in sparse {
-            if let Some(last) = self.chunks.pop() {
+        for chunk in sparse {
+            let Ok(mut chunk) = chunk.into_zbuf() else { continue };
+            if let Some(last) = self.take_last() {
                 let last = match last.try_into_mut() {
                     Ok(mut last) => {
                         shift_to_front(&mut last, copies);
@@ -146,11 +161,11 @@ impl Gather {
                     }
                     Err(shared) => shared,
                 };
-                self.put_back(last);
+                self.append_chunk(last);
             }
             if !chunk.is_empty() {
                 self.held = self.held.saturating_add(chunk.true_size());
-                self.put_back(chunk);
+                self.append_chunk(chunk);
             }
         }
     }

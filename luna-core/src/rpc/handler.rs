@@ -3,10 +3,9 @@
 use super::client::CallId;
 use super::cx::SessionCx;
 use super::error::{BodyError, RpcError};
-use super::gather::IoVec;
 use super::server::DetachedReply;
 use super::status::Status;
-use super::stream::ByteStream;
+use super::stream::{ByteStream, FragVec};
 use crate::time::Instant;
 use crate::zbuf::Zbuf;
 
@@ -19,8 +18,9 @@ pub struct Request<'a> {
     pub metadata: &'a [u8],
     /// When the client stops waiting.
     pub deadline: Option<Instant>,
-    /// The payload; what the handler leaves in it is dropped.
-    pub payload: &'a mut IoVec,
+    /// The payload in the objs that it arrived in, never foreign; it can go out again as it is. What the handler leaves in
+    /// it is dropped.
+    pub payload: &'a mut FragVec,
 }
 
 /// The beginning of a request whose payload is larger than the gather limit.
@@ -43,8 +43,8 @@ pub struct Response<'a> {
     pub status: Status,
     /// The server's metadata.
     pub metadata: &'a [u8],
-    /// The payload; what the handler leaves in it is dropped. Empty if it was streamed.
-    pub payload: &'a mut IoVec,
+    /// As a request's. Empty if it was streamed.
+    pub payload: &'a mut FragVec,
     /// Whether the payload went to [`Handler::on_response_body`] before.
     pub streamed: bool,
 }

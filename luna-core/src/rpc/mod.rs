@@ -36,7 +36,7 @@ pub use counters::SessionCounters;
 pub use cx::SessionCx;
 pub use error::{BodyError, CallError, ConfigError, ReplyError, RpcError, SessionError, StreamError};
 pub use frame::{Flags, FrameError, FrameHeader, FrameLimits, HEADER_LEN, Kind, VERSION};
-pub use gather::{IoVec, MAX_CHUNKS, MAX_GATHER};
+pub use gather::{MAX_CHUNKS, MAX_GATHER};
 pub use handler::{Handler, Request, RequestHead, Response, ResponseHead};
 pub use server::{DetachedReply, DetachedSlot};
 pub use session::{MAX_METADATA, Session, SessionConfig};

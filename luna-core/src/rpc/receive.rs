@@ -117,7 +117,7 @@ impl Receiver {
     /// Whether so many bytes complete a payload that is to be kept: most often its last segment.
     #[inline(always)]
     pub(super) fn completes(&self, len: u32) -> bool {
-        self.plain && len == self.missing && len != 0 && !self.gather.chunks.is_full()
+        self.plain && len == self.missing && len != 0 && !self.gather.is_full()
     }
 
     /// Keeps them.

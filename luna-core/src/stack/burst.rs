@@ -11,7 +11,7 @@ use crate::tcp::congestion::CongestionControl;
 use crate::tcp::segments::{Segment, SegmentFlags};
 use crate::tcp::send_queue::{Gather, SendQueue};
 use crate::time::Instant;
-use crate::wire::{PLAIN_HEADER_LEN, SegmentHead, SeqNum, TcpFlags, tcp_checksum, write_tcp_checksum};
+use crate::wire::{PLAIN_HEADER_LEN, tcp_checksum, write_tcp_checksum};
 
 /// Where TCP begins in a plain header.
 const L4: usize = 34;
@@ -34,16 +34,9 @@ impl<Q: NicQueue> Stack<'_, Q> {
             return false;
         }
         let edge = c.window_edge(&self.config.tcp);
-        let head = SegmentHead {
-            seq: SeqNum(0),
-            ack: c.rcv_nxt,
-            flags: TcpFlags::ACK,
-            window: (edge.distance_from(c.rcv_nxt) >> c.rcv_scale).min(0xffff) as u16,
-            ts: Some((c.tsval(self.now_ms), c.ts_recent)),
-            ecn: 0,
-            options: None,
-        };
-        let Some(plain) = template.plain(&head) else { return false };
+        let window = (edge.distance_from(c.rcv_nxt) >> c.rcv_scale).min(0xffff) as u16;
+        let ts = (c.tsval(self.now_ms), c.ts_recent);
+        let Some(plain) = template.plain(c.rcv_nxt, window, ts) else { return false };
         let meta = TxMeta { l2_len: 14, l3_len: 20, l4_len: 32, ipv6: false, offload_checksum: offload };
         let mss = u32::from(c.mss);
         let nagle = self.config.tcp.nagle;

@@ -7,48 +7,72 @@ use siphasher::sip::SipHasher13;
 use super::deliver::Next;
 use super::flow::FlowKey;
 use super::{App, Stack, listener, seed_words};
-use crate::nic::{NicQueue, RxFrame};
+use crate::nic::{NicQueue, RxBurst, RxFrame};
 use crate::slab::NIL;
 use crate::tcp::State;
-use crate::wire::{HeaderTemplate, SegmentHead, SeqNum, TcpFlags, TcpOptions, TcpPacket};
+use crate::wire::{HeaderTemplate, PlainSegment, SegmentHead, SeqNum, TcpFlags, TcpOptions, TcpPacket, continues};
 use crate::zbuf::Zbuf;
 
 impl<Q: NicQueue> Stack<'_, Q> {
-    /// One frame, to completion.
+    /// The next frame of a burst to completion, and with it the in-order segments right behind it that differ in nothing
+    /// but their sequence number. False when there is none.
     #[inline(always)]
-    pub(super) fn frame<A: App<Q>>(&mut self, path: u8, frame: RxFrame, app: &mut A) {
+    pub(super) fn run<A: App<Q>>(&mut self, path: u8, burst: &mut RxBurst, app: &mut A) -> bool {
+        let Some(frame) = burst.peek(0) else { return false };
         let slot = self.last;
         if slot != NIL
             && frame.meta.checksum.is_good()
-            && let Some(seg) = crate::wire::PlainSegment::read(&frame.data)
+            && let Some(seg) = PlainSegment::read(&frame.data)
         {
             let (budget, now_ms) = (self.config.tcp.rcv_budget, self.now_ms);
             let conn = self.conns.at_mut(slot);
             if conn.key.is_v4(seg.addrs, seg.ports) && conn.predicted(budget, &seg) {
                 conn.ts_recent_ms = now_ms;
-                self.counters.segments_in += 1;
-                self.counters.fast_path += 1;
-                self.counters.bytes_in += u64::from(seg.payload_len);
-                let mut advanced = false;
+                let mut segments = 1;
+                if seg.payload_len > 0 {
+                    let before = conn.rcv_nxt;
+                    let mut nxt = before + seg.payload_len;
+                    while let Some(next) = burst.peek(segments)
+                        && next.meta.checksum.is_good()
+                        && let Some(len) = continues(&frame.data, &next.data, nxt)
+                        && len <= conn.rcv_adv.distance_from(nxt)
+                    {
+                        nxt += len;
+                        segments += 1;
+                    }
+                    conn.rcv_nxt = nxt;
+                    conn.ack_owed = conn.ack_owed.saturating_add(segments as u8);
+                    self.counters.bytes_in += u64::from(nxt.distance_from(before));
+                }
+                self.counters.segments_in += segments as u64;
+                self.counters.fast_path += segments as u64;
                 if seg.ack != conn.snd_una {
                     let (conn, mut env) = self.split(slot);
                     conn.ack_advance(&mut env.ack, seg.ack);
-                    advanced = conn.send.acked(env.ack.sends, conn.snd_una);
-                }
-                let mut data = frame.data;
-                if advanced {
-                    self.release_acked(slot, self.id_of(slot), app);
+                    if conn.send.acked(env.ack.sends, conn.snd_una) {
+                        self.release_acked(slot, self.id_of(slot), app);
+                    }
                 }
                 if seg.payload_len > 0 {
-                    data.trim_front(crate::wire::PlainSegment::HEADERS);
-                    data.truncate(seg.payload_len);
-                    self.data(slot, self.id_of(slot), data, app);
+                    let id = self.id_of(slot);
+                    for _ in 0..segments {
+                        let Some(RxFrame { mut data, .. }) = burst.pop() else { break };
+                        // The IP packet's length, which was read before: the frame may be padded.
+                        let total = data.get(16..18).map_or(0, |b| u32::from(b[0]) << 8 | u32::from(b[1]));
+                        data.truncate(14 + total);
+                        data.trim_front(PlainSegment::HEADERS);
+                        self.data(slot, id, data, app);
+                    }
+                } else {
+                    drop(burst.pop());
                 }
                 self.mark_dirty(slot);
-                return;
+                return true;
             }
         }
+        let Some(frame) = burst.pop() else { return false };
         self.frame_parsed(path, frame, app);
+        true
     }
 
     #[inline(never)]

@@ -125,7 +125,6 @@ pub struct Stack<'m, Q> {
     hold_until: Instant,
     /// Timers have not fired since that hold began: no other begins before.
     hold_spent: bool,
-    burst: RxBurst,
     frags: TxFrags,
 }
 
@@ -181,7 +180,6 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
             was_busy: false,
             hold_until: Instant::ZERO,
             hold_spent: false,
-            burst: RxBurst::new(),
             frags: TxFrags::new(),
         })
     }
@@ -253,20 +251,17 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
 
     /// Bursts from one queue until it is empty or the budget is spent. True when it is empty.
     fn receive<A: App<Q>>(&mut self, path: usize, budget: usize, frames: &mut usize, app: &mut A) -> bool {
+        let mut burst = RxBurst::new();
         loop {
             let Some(p) = self.paths.get_mut(path) else { return true };
-            p.queue.rx_burst(&mut self.burst);
-            let n = self.burst.len();
+            p.queue.rx_burst(&mut burst);
+            let n = burst.len();
             if n == 0 {
                 p.queue.reap();
                 return true;
             }
-            for i in 0..n {
-                if let Some(frame) = self.burst.take(i) {
-                    self.frame(path as u8, frame, app);
-                }
-            }
-            self.burst.clear();
+            while self.run(path as u8, &mut burst, app) {}
+            burst.clear();
             self.flush_dirty(app);
             if let Some(p) = self.paths.get_mut(path) {
                 p.queue.flush();

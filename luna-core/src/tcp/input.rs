@@ -72,7 +72,7 @@ impl Connection {
         self.input_slow(env, packet, frame, our_mss)
     }
 
-    /// Header prediction. False: nothing was done.
+    /// Header prediction. False: nothing was done. The payload is the caller's to account for.
     #[inline(always)]
     pub(crate) fn predicted(&mut self, rcv_budget: u32, seg: &crate::wire::PlainSegment) -> bool {
         let len = seg.payload_len;
@@ -94,10 +94,6 @@ impl Connection {
         self.snd_wnd = u32::from(seg.window) << self.snd_scale;
         self.snd_wl1 = seg.seq;
         self.snd_wl2 = seg.ack;
-        if len > 0 {
-            self.rcv_nxt += len;
-            self.ack_owed = self.ack_owed.saturating_add(1);
-        }
         true
     }
 

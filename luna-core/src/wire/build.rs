@@ -328,18 +328,24 @@ impl PlainHeader {
 }
 
 impl HeaderTemplate {
-    /// What the segments of a burst have in common, when they are untagged IPv4; `head` has timestamps and no options.
-    #[inline]
-    pub(crate) fn plain(&self, head: &SegmentHead<'_>) -> Option<PlainHeader> {
-        if self.l2l3_len() != PLAIN_V4 || head.options.is_some() || head.ts.is_none() {
+    /// What the segments of a burst have in common, when they are untagged IPv4: an ACK with timestamps.
+    #[inline(always)]
+    pub(crate) fn plain(&self, ack: SeqNum, window: u16, ts: (u32, u32)) -> Option<PlainHeader> {
+        const TCP: usize = PLAIN_V4;
+        if self.l2l3_len() != PLAIN_V4 {
             return None;
         }
         let mut bytes = [0; PLAIN_HEADER_LEN];
-        (self.emit(&mut bytes, head, 0) == PLAIN_HEADER_LEN).then_some(PlainHeader {
-            bytes,
-            ip_sum: self.ip_sum,
-            pseudo_sum: self.pseudo_sum,
-        })
+        bytes[..TCP].copy_from_slice(&self.l2l3[..TCP]);
+        let ports = u32::from(self.src_port) << 16 | u32::from(self.dst_port);
+        let control = 0x8000_0000 | u32::from(TcpFlags::ACK.bits()) << 16 | u32::from(window);
+        put::<TCP, 4, _>(&mut bytes, ports.to_be_bytes());
+        put::<{ TCP + 8 }, 4, _>(&mut bytes, ack.0.to_be_bytes());
+        put::<{ TCP + 12 }, 4, _>(&mut bytes, control.to_be_bytes());
+        if let Some(options) = bytes.last_chunk_mut() {
+            emit_fixed_timestamps(options, ts);
+        }
+        Some(PlainHeader { bytes, ip_sum: self.ip_sum, pseudo_sum: self.pseudo_sum })
     }
 }
 

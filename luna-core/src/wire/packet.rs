@@ -7,7 +7,7 @@ use super::bytes::{be16, be32, take};
 use super::ethernet::{self, EtherType, EthernetHeader, MacAddr};
 use super::ipv4::{self, Ipv4Header};
 use super::ipv6::Ipv6Header;
-use super::tcp::{self, TcpHeader};
+use super::tcp::{self, TcpFlags, TcpHeader};
 use super::tcp_options::{self, fixed_timestamps};
 use super::{Checksum, PROTOCOL_TCP, ParseError};
 
@@ -314,6 +314,30 @@ impl PlainSegment {
             payload_len: u32::from(total_len) - 52,
         })
     }
+}
+
+/// Whether `frame` is the next segment after `first`, a plain one, whose sender changed nothing but the sequence number, now
+/// `seq`: its payload's length. PSH may differ.
+#[inline(always)]
+pub(crate) fn continues(first: &[u8], frame: &[u8], seq: super::SeqNum) -> Option<u32> {
+    let (first, head) = (first.first_chunk::<66>()?, frame.first_chunk::<66>()?);
+    let total_len = be16::<16, _>(head);
+    // Acknowledgment number, data offset, flags, window.
+    let pushed = u64::from_ne_bytes([0, 0, 0, 0, 0, TcpFlags::PSH.bits(), 0, 0]);
+    let control = |h| u64::from_ne_bytes(take::<42, 8, 66>(h)) | pushed;
+    if take::<12, 4, _>(head) != take::<12, 4, _>(first)
+        || take::<20, 4, _>(head) != take::<20, 4, _>(first)
+        || take::<26, 8, _>(head) != take::<26, 8, _>(first)
+        || take::<34, 4, _>(head) != take::<34, 4, _>(first)
+        || be32::<38, _>(head) != seq.0
+        || control(head) != control(first)
+        || take::<54, 8, _>(head) != take::<54, 8, _>(first)
+        || total_len <= 52
+        || usize::from(total_len) > frame.len() - ethernet::HEADER_LEN
+    {
+        return None;
+    }
+    Some(u32::from(total_len) - 52)
 }
 
 /// Acts on a verdict; `holds` is the software's check.

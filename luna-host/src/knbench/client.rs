@@ -5,8 +5,8 @@ use core::time::Duration;
 use std::time::Instant;
 
 use luna_core::rpc::{
-    ByteStream, CallError, CallId, FragVec, Handler, IoVec, Request, Response, RpcError, SessionConfig, SessionCx,
-    Status, StreamError,
+    ByteStream, CallError, CallId, FragVec, Handler, Request, Response, RpcError, SessionConfig, SessionCx, Status,
+    StreamError,
 };
 use luna_core::zbuf::{Frag, Pool, Zbuf};
 
@@ -285,7 +285,7 @@ fn payload(pool: &Pool, size: u32, seed: u64) -> Option<Vec<Zbuf>> {
 }
 
 /// Whether a response is what was sent.
-fn is_right(payload: &IoVec, size: u32, seed: Option<u64>) -> bool {
+fn is_right(payload: &[Frag], size: u32, seed: Option<u64>) -> bool {
     let len: u64 = payload.iter().map(|p| u64::from(p.len())).sum();
     let Some(seed) = seed else { return len == u64::from(size) };
     let mut at = 0;
@@ -293,7 +293,7 @@ fn is_right(payload: &IoVec, size: u32, seed: Option<u64>) -> bool {
         && payload.iter().all(|piece| {
             let start = at;
             at += piece.len() as usize;
-            pattern::matches(piece, seed, start)
+            piece.bytes().is_some_and(|bytes| pattern::matches(bytes, seed, start))
         })
 }
 

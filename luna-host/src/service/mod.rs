@@ -192,20 +192,15 @@ impl Visit<'_> {
         }
     }
 
-    fn echo<S: ByteStream>(&mut self, cx: &mut SessionCx<'_, '_, S>, payload: &mut luna_core::rpc::IoVec) {
-        let mut out = FragVec::new();
-        let mut bytes = 0;
-        for piece in payload.drain(..) {
-            bytes += u64::from(piece.len());
-            // One place more than an incoming payload has pieces.
-            let fits = out.push(Frag::from(piece));
-            debug_assert!(fits.is_ok());
-        }
+    fn echo<S: ByteStream>(&mut self, cx: &mut SessionCx<'_, '_, S>, payload: &mut FragVec) {
         self.services.echoes += 1;
-        self.services.echo_bytes += bytes;
-        match cx.reply(Status::OK, &[], &mut out) {
+        self.services.echo_bytes += payload.iter().map(|piece| u64::from(piece.len())).sum::<u64>();
+        match cx.reply(Status::OK, &[], payload) {
             Ok(()) => {}
-            Err(_) => self.answer(cx, Answer { payload: Box::new(out), ..Answer::ok(&[]) }),
+            Err(_) => {
+                let payload = Box::new(core::mem::take(payload));
+                self.answer(cx, Answer { payload, ..Answer::ok(&[]) });
+            }
         }
     }
 
@@ -236,10 +231,10 @@ impl Visit<'_> {
         }
     }
 
-    fn put_whole(&mut self, metadata: &[u8], payload: &[Zbuf]) -> Result<(), Answer> {
+    fn put_whole(&mut self, metadata: &[u8], payload: &[Frag]) -> Result<(), Answer> {
         let (handle, mut offset) = self.put_begin(metadata)?;
         for piece in payload {
-            self.put_data(handle, offset, piece)?;
+            self.put_data(handle, offset, piece.bytes().unwrap_or_default())?;
             offset += u64::from(piece.len());
         }
         Ok(())

@@ -168,7 +168,7 @@ impl Get {
                 accepted("a range", result)?;
                 if let Ok(response) = result {
                     for piece in response.payload.drain(..) {
-                        self.take(user, &piece)?;
+                        self.take(user, piece.bytes().unwrap_or_default())?;
                     }
                 }
                 let Some(range) = self.ranges.get_mut((user >> 8) as usize) else {

@@ -52,11 +52,11 @@ impl EchoClient {
 
 /// Panics unless `pieces` are the bytes of `sent`.
 #[inline(never)]
-pub(super) fn verify(pieces: &[Zbuf], sent: &[u8]) {
+pub(super) fn verify(pieces: &[Frag], sent: &[u8]) {
     let mut rest = sent;
     for piece in pieces {
         let (head, tail) = rest.split_at(piece.len() as usize);
-        assert!(**piece == *head, "the payload comes back as it was sent");
+        assert!(piece.bytes() == Some(head), "the payload comes back as it was sent");
         rest = tail;
     }
     assert!(rest.is_empty(), "the payload comes back whole");

@@ -1,7 +1,6 @@
 //! Answers every request with its own payload.
 
-use luna_core::rpc::{ByteStream, CallId, FragVec, Handler, Request, Response, RpcError, SessionCx, Status};
-use luna_core::zbuf::Frag;
+use luna_core::rpc::{ByteStream, CallId, Handler, Request, Response, RpcError, SessionCx, Status};
 
 /// The echo service: the response is made of the objs that the request arrived in.
 pub struct EchoServer;
@@ -9,11 +8,7 @@ pub struct EchoServer;
 impl Handler for EchoServer {
     #[inline]
     fn on_request<S: ByteStream>(&mut self, cx: &mut SessionCx<'_, '_, S>, request: Request<'_>) {
-        let mut out = FragVec::new();
-        for piece in request.payload.drain(..) {
-            out.push(Frag::from(piece)).expect("a response holds as many pieces as a request");
-        }
-        cx.reply(Status::OK, &[], &mut out).expect("there is room for a response to each request in flight");
+        cx.reply(Status::OK, &[], request.payload).expect("there is room for a response to each request in flight");
     }
 
     fn on_response<S: ByteStream>(

@@ -29,5 +29,5 @@ fn a_wrong_byte_is_noticed() {
         m.append(3).unwrap().fill(byte);
         m.freeze()
     };
-    client::verify(&[buf(1), buf(2)], &[1, 1, 1, 2, 3, 2]);
+    client::verify(&[buf(1).into(), buf(2).into()], &[1, 1, 1, 2, 3, 2]);
 }

@@ -125,8 +125,8 @@ pub(super) struct App {
     bodies: u64,
 }
 
-pub(super) fn concat(payload: &IoVec) -> Vec<u8> {
-    payload.iter().flat_map(|chunk| chunk.to_vec()).collect()
+pub(super) fn concat(payload: &[Frag]) -> Vec<u8> {
+    payload.iter().flat_map(|chunk| chunk.bytes().unwrap().to_vec()).collect()
 }
 
 impl App {
@@ -159,9 +159,7 @@ impl Handler for App {
         self.cancel_one(cx);
         match method {
             method::ECHO => {
-                let mut out = FragVec::new();
-                out.extend(request.payload.drain(..).map(Frag::from));
-                let done = cx.reply(Status::OK, metadata, &mut out);
+                let done = cx.reply(Status::OK, metadata, request.payload);
                 self.replies.push(done);
                 if done.is_err() && self.detach_when_full {
                     self.note_detached(cx);
@@ -179,7 +177,7 @@ impl Handler for App {
                 self.replies.push(cx.reply_status(Status::OK));
             }
             method::KEEP => {
-                self.kept.extend(request.payload.drain(..));
+                self.kept.extend(request.payload.drain(..).map(|piece| piece.into_zbuf().unwrap()));
                 self.replies.push(cx.reply_status(Status::OK));
             }
             _ => self.replies.push(cx.reply_status(Status::NO_METHOD)),
@@ -200,7 +198,7 @@ impl Handler for App {
         let outcome = result.map(|r| {
             let bytes = concat(r.payload);
             if user == KEEP_RESPONSE {
-                self.kept.extend(r.payload.drain(..));
+                self.kept.extend(r.payload.drain(..).map(|piece| piece.into_zbuf().unwrap()));
             }
             (r.status, r.metadata.to_vec(), bytes)
         });
