@@ -8,5 +8,6 @@ pub mod echo;
 pub mod memory;
 pub mod pair;
 pub mod scenario;
+pub mod segments;
 pub mod smoltcp_echo;
 pub mod stream;

@@ -110,26 +110,37 @@ impl Callgrind {
 
     fn run(&self, stack: StackKind, s: &Scenario, rpcs: u64) -> Result<(Profile, Report), MeasureError> {
         let name = format!("callgrind.{}.{}.{}.{rpcs}", stack.name(), s.mtu, s.depth);
+        let checksums = if s.checksums { "on" } else { "off" };
+        let [mtu, depth, size, rpcs] = [s.mtu.into(), s.depth as u64, s.size.into(), rpcs].map(|n: u64| n.to_string());
+        let args = ["--stack", stack.name(), "--checksums", checksums, "--mtu", &mtu, "--depth", &depth];
+        let args: Vec<&str> = args.into_iter().chain(["--size", &size, "--rpcs", &rpcs]).collect();
+        let (profile, stdout) = self.count(&name, &[], &args)?;
+        Ok((profile, serde_json::from_slice(&stdout)?))
+    }
+
+    /// Counts one run of the program with `args`; returns what it printed too. `options` are callgrind's own, `name` is
+    /// that of its file.
+    ///
+    /// # Errors
+    /// [`MeasureError`].
+    pub fn count(&self, name: &str, options: &[&str], args: &[&str]) -> Result<(Profile, Vec<u8>), MeasureError> {
         let file = self.scratch.join(name);
         let mut out = std::ffi::OsString::from("--callgrind-out-file=");
         out.push(&file);
-        let checksums = if s.checksums { "on" } else { "off" };
         let stdout = output(
             Command::new("valgrind")
                 .args(["--quiet", "--tool=callgrind", "--dump-instr=yes", "--compress-pos=no", "--compress-strings=no"])
+                .args(options)
                 .arg(out)
                 .arg(&self.program)
-                .args(["--stack", stack.name(), "--checksums", checksums])
-                .args(["--mtu", &s.mtu.to_string(), "--depth", &s.depth.to_string()])
-                .args(["--size", &s.size.to_string(), "--rpcs", &rpcs.to_string()])
+                .args(args)
                 // Callgrind charges `rep movsb` by the byte, which no machine does: libc shall not choose it.
                 .env("GLIBC_TUNABLES", "glibc.cpu.x86_rep_movsb_threshold=1000000000"),
         )?;
-        let report = serde_json::from_slice(&stdout)?;
         let profile = Profile::read(&file)?;
         // Tens of files of some hundred KiB are of no use later.
         let _ = std::fs::remove_file(&file);
-        Ok((profile, report))
+        Ok((profile, stdout))
     }
 
     /// Runs a scenario with `rpcs` and with three times as many.
@@ -176,6 +187,14 @@ impl Pair {
             frames: report.frames_per_rpc(),
             copies: report.copies_per_byte(),
         })
+    }
+}
+
+impl Profile {
+    /// All instructions but those of the link's gather.
+    #[must_use]
+    pub fn without_gather(&self) -> u64 {
+        self.total() - GATHERS.iter().map(|name| self.inclusive_of(name)).sum::<u64>()
     }
 }
 
