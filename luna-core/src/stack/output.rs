@@ -22,11 +22,18 @@ enum Output {
 
 impl<Q: NicQueue> Stack<'_, Q> {
     /// Output of every connection that has some. Returns whether there was any.
-    #[inline]
+    #[inline(always)]
     pub(super) fn flush_dirty<A: App<Q>>(&mut self, app: &mut A) -> bool {
-        let mut any = false;
+        let any = self.dirty.head != NIL;
+        if any {
+            self.flush_each(app);
+        }
+        any
+    }
+
+    #[inline(never)]
+    fn flush_each<A: App<Q>>(&mut self, app: &mut A) {
         while self.dirty.head != NIL {
-            any = true;
             let slot = self.dirty.head;
             let c = self.conns.at_mut(slot);
             self.dirty.head = c.next_dirty;
@@ -60,7 +67,6 @@ impl<Q: NicQueue> Stack<'_, Q> {
             }
             self.arm(slot);
         }
-        any
     }
 
     fn stall(&mut self, slot: u32) {

@@ -17,8 +17,13 @@ impl<Q: NicQueue> Stack<'_, Q> {
     }
 
     /// Fires what is due. Returns whether anything was.
-    #[inline]
+    #[inline(always)]
     pub(super) fn fire_timers<A: App<Q>>(&mut self, app: &mut A) -> bool {
+        !self.wheel.is_quiet(self.now) && self.fire_due(app)
+    }
+
+    #[inline(never)]
+    fn fire_due<A: App<Q>>(&mut self, app: &mut A) -> bool {
         let mut any = false;
         while let Some(slot) = self.wheel.pop_due(&mut self.conns, self.now) {
             self.fire(slot, app);

@@ -88,6 +88,13 @@ impl Wheel {
         self.len -= 1;
     }
 
+    /// Whether [`Wheel::pop_due`] has nothing at `now`, as far as can be told at once: most turns fall into a tick that was
+    /// dealt with.
+    #[inline(always)]
+    pub(crate) fn is_quiet(&self, now: Instant) -> bool {
+        self.tick >= now.as_nanos() >> TICK_SHIFT && self.heads[0][self.tick as usize & (SLOTS - 1)] == NIL
+    }
+
     /// The next slot that is due at `now`, taken out; `None` when there is no more. Call until then.
     pub(crate) fn pop_due(&mut self, conns: &mut Conns<'_>, now: Instant) -> Option<u32> {
         let target = now.as_nanos() >> TICK_SHIFT;
