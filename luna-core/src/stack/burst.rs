@@ -9,7 +9,7 @@ use crate::nic::{NicQueue, TxMeta};
 use crate::slab::NIL;
 use crate::tcp::congestion::CongestionControl;
 use crate::tcp::segments::{Segment, SegmentFlags};
-use crate::tcp::send_queue::{Gather, SendQueue};
+use crate::tcp::send_queue::{Cursor, Gather, SendQueue};
 use crate::time::Instant;
 use crate::wire::{PLAIN_HEADER_LEN, tcp_checksum, write_tcp_checksum};
 
@@ -44,9 +44,10 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let window = c.congestion.window().min(c.snd_wnd);
         let (mut seq, mut at) = (c.snd_nxt, c.send.next);
         let (first, now) = (seq, self.now);
-        while unsent > 0 {
+        let mut whole = self.segments.available() > 0;
+        while whole && unsent > 0 {
             let len = unsent.min(mss);
-            if flight + len > window || nagle && len < mss || self.segments.available() == 0 {
+            if flight + len > window || nagle && len < mss {
                 break;
             }
             let Some(mut header) = path.queue.header_pool().alloc_len(PLAIN_HEADER_LEN as u32) else { break };
@@ -76,25 +77,24 @@ impl<Q: NicQueue> Stack<'_, Q> {
                 self.frags.clear();
                 break;
             }
-            // Availability was checked.
-            let Some(i) = self.segments.alloc() else { break };
-            *self.segments.at_mut(i) = Segment {
-                sent_at: now,
-                seq,
-                len: sent,
-                entry: at.entry,
-                offset: at.offset,
-                next: NIL,
-                flags: SegmentFlags::default(),
-            };
-            c.segments.push(&mut self.segments, i);
+            // A record holds segments of one size: only its last may be shorter.
+            whole = sent == len;
             at = next;
             seq += sent;
             flight += sent;
             unsent -= sent;
             self.counters.segments_out += 1;
         }
-        if seq != first {
+        if seq != first
+            && let Some(i) = self.segments.alloc()
+        {
+            // One record for all of them; it is cut when they cease to be alike.
+            let Cursor { entry, offset } = c.send.next;
+            let len = seq.distance_from(first);
+            let flags = SegmentFlags::default();
+            *self.segments.at_mut(i) = Segment { sent_at: now, seq: first, len, entry, offset, next: NIL, flags };
+            c.segments.push(&mut self.segments, i);
+            c.flags.set_uncut(true);
             c.send.next = at;
             c.snd_nxt = seq;
             c.rcv_adv = edge;
@@ -106,7 +106,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
                 c.arm_rto(now, &self.config.tcp);
                 c.cold.give_up_at = now + self.config.tcp.user_timeout;
             }
-            self.counters.bytes_out += u64::from(seq.distance_from(first));
+            self.counters.bytes_out += u64::from(len);
         }
         unsent == 0
     }

@@ -7,7 +7,7 @@ use crate::nic::NicQueue;
 use crate::slab::NIL;
 use crate::tcp::State;
 use crate::tcp::congestion::CongestionControl;
-use crate::tcp::segments::{Segment, SegmentFlags};
+use crate::tcp::segments::{Segment, SegmentFlags, cut_behind};
 use crate::tcp::send_queue::Cursor;
 use crate::time::Instant;
 
@@ -226,23 +226,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
             self.counters.no_segment_record += 1;
             return;
         };
-        let s = self.segments.at(i);
-        let at =
-            crate::tcp::send_queue::SendQueue::advance(&self.sends, Cursor { entry: s.entry, offset: s.offset }, sent);
-        let rest = Segment {
-            sent_at: s.sent_at,
-            seq: s.seq + sent,
-            len: s.len - sent,
-            entry: at.entry,
-            offset: at.offset,
-            next: s.next,
-            flags: s.flags,
-        };
-        *self.segments.at_mut(j) = rest;
-        let s = self.segments.at_mut(i);
-        s.len = sent;
-        s.next = j;
-        s.flags.set_fin(false);
+        cut_behind(&mut self.segments, &self.sends, i, j, sent);
         let list = &mut self.conns.at_mut(slot).segments;
         if list.tail == i {
             list.tail = j;

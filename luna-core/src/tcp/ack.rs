@@ -56,13 +56,18 @@ impl Connection {
         let (mut at, mut last, mut count) = (first, NIL, 0);
         let mut seen = SegmentFlags::default();
         let mut sent_at = Instant::ZERO;
+        let mut partial = false;
         while at != NIL {
             let s = env.segments.at(at);
-            if s.end().after(ack) {
+            if !s.seq.before(ack) {
                 break;
             }
             seen = seen.union(s.flags);
             sent_at = s.sent_at;
+            if s.end().after(ack) {
+                partial = true;
+                break;
+            }
             (last, at) = (at, s.next);
             count += 1;
         }
@@ -72,14 +77,14 @@ impl Connection {
                 self.segments.tail = NIL;
             }
             env.segments.release_chain(first, last, count);
-            // Karn: an acknowledgment that covers a retransmission, or what had arrived before it, measures the repair.
-            if !seen.retransmitted() && !seen.sacked() {
-                env.counters.rtt_samples += 1;
-                self.rtt.sample(env.now.since(sent_at), env.config);
-            }
         }
-        if at != NIL && env.segments.at(at).seq.before(ack) {
+        if partial {
             self.trim_first(env.segments, env.sends, ack);
+        }
+        // Karn: an acknowledgment that covers a retransmission, or what had arrived before it, measures the repair.
+        if (count > 0 || partial) && !seen.retransmitted() && !seen.sacked() {
+            env.counters.rtt_samples += 1;
+            self.rtt.sample(env.now.since(sent_at), env.config);
         }
     }
 
@@ -93,7 +98,7 @@ impl Connection {
     }
 
     /// Only part of the first record is acknowledged: its rest stays.
-    #[cold]
+    #[inline(never)]
     fn trim_first(&mut self, segments: &mut Segments<'_>, sends: &SendEntries<'_>, ack: SeqNum) {
         let s = segments.at_mut(self.segments.head);
         let n = ack.distance_from(s.seq).min(s.len);
@@ -271,6 +276,7 @@ impl Connection {
 
     /// The retransmission timer fired with data in flight: all of it is lost, reports included (RFC 2018 §8).
     pub(crate) fn on_timeout(&mut self, env: &mut AckEnv<'_, '_>) {
+        self.cut_records(env.segments, env.sends);
         let flight = self.in_flight();
         self.congestion.on_timeout(flight, u32::from(self.mss), self.backoff == 0);
         self.backoff = self.backoff.saturating_add(1);

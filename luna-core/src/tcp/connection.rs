@@ -66,6 +66,8 @@ bitfield::bitfield! {
     pub(crate) aborting, set_aborting: 21;
     /// The application was told that the next hop is not known.
     pub(crate) neighbor_announced, set_neighbor_announced: 22;
+    /// Records may hold several segments each.
+    pub(crate) uncut, set_uncut: 23;
 }
 
 impl Flags {

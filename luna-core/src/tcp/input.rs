@@ -302,7 +302,11 @@ impl Connection {
             && !tcp.flags.fin()
             && self.in_flight() > 0
             && window == self.snd_wnd;
-        let news = self.flags.sack() && !options.sack.is_empty() && self.take_sack(env.ack.segments, &options.sack);
+        let sacked = self.flags.sack() && !options.sack.is_empty();
+        if (duplicate || sacked) && self.flags.uncut() {
+            self.cut_records(env.ack.segments, env.ack.sends);
+        }
+        let news = sacked && self.take_sack(env.ack.segments, &options.sack);
         if tcp.ack.after(self.snd_una) {
             self.ack_advance(&mut env.ack, tcp.ack);
         }

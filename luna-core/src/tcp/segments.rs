@@ -1,10 +1,15 @@
-//! Segments in flight: one record each, from `snd_una` to `snd_nxt`, with its send time. The scoreboard is in the records.
+//! Segments in flight, from `snd_una` to `snd_nxt`, with their send times. The scoreboard is in the records.
+//!
+//! What a burst sent is one record until its segments cease to be alike: the first sign of loss or reordering cuts
+//! records into segments ([`Connection::cut_records`]), and all of the scoreboard's work is on those.
 
+use super::connection::Connection;
+use super::send_queue::{Cursor, SendEntries, SendQueue};
 use crate::slab::{NIL, Node, Slab};
 use crate::time::Instant;
 use crate::wire::SeqNum;
 
-/// The record of a sent segment, in a pool that all connections of a stack share.
+/// The record of a sent segment, or of several that a burst sent in a row, in a pool that all connections of a stack share.
 #[derive(Debug)]
 pub struct Segment {
     pub(crate) sent_at: Instant,
@@ -73,6 +78,49 @@ impl Node for Segment {
 }
 
 pub(crate) type Segments<'m> = Slab<'m, Segment>;
+
+impl Connection {
+    /// Makes every record one segment's. Where records run out, one stays whole: it is then reported, lost and sent again
+    /// as a whole, which costs more than it need but loses nothing.
+    #[cold]
+    pub(crate) fn cut_records(&mut self, pool: &mut Segments<'_>, sends: &SendEntries<'_>) {
+        self.flags.set_uncut(false);
+        let mss = u32::from(self.mss.max(1));
+        let mut i = self.segments.head;
+        while i != NIL {
+            if pool.at(i).len > mss {
+                let Some(j) = pool.alloc() else {
+                    self.flags.set_uncut(true);
+                    return;
+                };
+                cut_behind(pool, sends, i, j, mss);
+                if self.segments.tail == i {
+                    self.segments.tail = j;
+                }
+            }
+            i = pool.at(i).next;
+        }
+    }
+}
+
+/// Leaves `len` bytes to record `i` and gives the rest of it, FIN included, to the free record `j`, which follows it.
+pub(crate) fn cut_behind(pool: &mut Segments<'_>, sends: &SendEntries<'_>, i: u32, j: u32, len: u32) {
+    let s = pool.at_mut(i);
+    let at = SendQueue::advance(sends, Cursor { entry: s.entry, offset: s.offset }, len);
+    let rest = Segment {
+        sent_at: s.sent_at,
+        seq: s.seq + len,
+        len: s.len - len,
+        entry: at.entry,
+        offset: at.offset,
+        next: s.next,
+        flags: s.flags,
+    };
+    s.len = len;
+    s.next = j;
+    s.flags.set_fin(false);
+    *pool.at_mut(j) = rest;
+}
 
 /// A connection's list of them.
 #[derive(Clone, Copy, Debug)]
