@@ -55,6 +55,20 @@ impl<'m, T: Node> Slab<'m, T> {
         Some(i)
     }
 
+    /// The first free item; each links to the next. [`NIL`] when there is none.
+    #[inline(always)]
+    pub(crate) fn first_free(&self) -> u32 {
+        self.free
+    }
+
+    /// Takes the first `count` free items, of which there are as many; `rest` is the one behind them.
+    #[inline(always)]
+    pub(crate) fn take_chain(&mut self, rest: u32, count: u32) {
+        debug_assert!(count <= self.available);
+        self.free = rest;
+        self.available -= count;
+    }
+
     #[inline]
     pub(crate) fn release(&mut self, i: u32) {
         let free = self.free;

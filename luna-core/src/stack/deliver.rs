@@ -4,7 +4,7 @@ use super::{App, CloseReason, Closed, ConnId, Cx, List, Released, Retained, Stac
 use crate::nic::NicQueue;
 use crate::slab::NIL;
 use crate::tcp::input::Outcome;
-use crate::tcp::send_queue::SendEntries;
+use crate::tcp::send_queue::{Acked, SendEntries};
 use crate::tcp::{State, connection::Connection};
 use crate::zbuf::{Foreign, Frag, Zbuf};
 
@@ -95,26 +95,11 @@ impl<Q: NicQueue> Stack<'_, Q> {
     pub(super) fn release_acked<A: App<Q>>(&mut self, slot: u32, id: ConnId, app: &mut A) {
         loop {
             let c = self.conns.at_mut(slot);
-            let una = c.snd_una;
-            // All of a send in one go: only its end concerns the application.
-            let token = loop {
-                let Some(i) = c.send.pop_acked(&mut self.sends, una) else { break None };
-                let e = self.sends.at_mut(i);
-                if e.foreign {
-                    e.conn = id.as_u64();
-                    e.outcome = Released::Acked;
-                    linger(&mut self.sends, &mut self.linger, i);
-                    continue;
-                }
-                e.frag = None;
-                let (last, token) = (e.last, e.token);
-                self.sends.release(i);
-                if last {
-                    break Some(token);
-                }
-            };
-            let Some(token) = token else { break };
-            app.on_released(&mut Cx { stack: self }, id, token, Released::Acked);
+            match c.send.release_acked(&mut self.sends, c.snd_una) {
+                Acked::NoMore => break,
+                Acked::Send(token) => app.on_released(&mut Cx { stack: self }, id, token, Released::Acked),
+                Acked::Foreign => self.linger_first(slot, id),
+            }
         }
         let c = self.conns.at_mut(slot);
         if c.flags.wants_room() && c.send.queued() <= self.config.tcp.snd_buf / 2 {
@@ -125,6 +110,16 @@ impl<Q: NicQueue> Stack<'_, Q> {
             c.flags.set_wants_room(false);
             app.on_writable(&mut Cx { stack: self }, id);
         }
+    }
+
+    /// The first entry is foreign memory that was acknowledged: it waits for the device to let go of it.
+    #[cold]
+    fn linger_first(&mut self, slot: u32, id: ConnId) {
+        let Some(i) = self.conns.at_mut(slot).send.pop_any(&mut self.sends) else { return };
+        let e = self.sends.at_mut(i);
+        e.conn = id.as_u64();
+        e.outcome = Released::Acked;
+        linger(&mut self.sends, &mut self.linger, i);
     }
 
     /// Entries are free again: tells every connection that was refused some, whoever had them.
@@ -151,7 +146,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
             return linger(&mut self.sends, &mut self.linger, i);
         }
         let (last, token) = (e.last, e.token);
-        e.frag = None;
+        e.empty();
         self.sends.release(i);
         if last {
             app.on_released(&mut Cx { stack: self }, id, token, outcome);
@@ -182,7 +177,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
             self.linger = List::EMPTY;
         }
         let (id, outcome, last, token) = (ConnId::from_u64(e.conn), e.outcome, e.last, e.token);
-        e.frag = None;
+        e.empty();
         self.sends.release(i);
         if last {
             app.on_released(&mut Cx { stack: self }, id, token, outcome);

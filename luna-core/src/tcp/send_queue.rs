@@ -8,7 +8,7 @@ use crate::nic::TxFrags;
 use crate::slab::{NIL, Node, Slab};
 use crate::stack::Released;
 use crate::wire::SeqNum;
-use crate::zbuf::{CopyCounter, Frag, Pool, ZbufMut};
+use crate::zbuf::{CopyCounter, Frag, Pool, ZbufMut, drain_each};
 
 /// A fragment in a send queue.
 #[derive(Debug, Default)]
@@ -37,6 +37,13 @@ impl Node for SendEntry {
 }
 
 impl SendEntry {
+    /// Makes it what a free entry is: without fragment and marks.
+    pub(crate) fn empty(&mut self) {
+        self.frag = None;
+        self.last = false;
+        self.foreign = false;
+    }
+
     #[inline(always)]
     fn len(&self) -> u32 {
         self.frag.as_ref().map_or(0, Frag::len)
@@ -112,7 +119,7 @@ impl SendQueue {
         self.end.distance_from(self.head_seq)
     }
 
-    /// Appends `head` and all of `iov`, from the back: the list is linked as it grows, without a pass of its own.
+    /// Appends `head` and all of `iov`, not empty together, in entries that the caller knows to be free.
     #[inline(always)]
     pub(crate) fn push_all(
         &mut self,
@@ -123,35 +130,40 @@ impl SendQueue {
         foreign: bool,
         total: u32,
     ) {
-        let (mut first, mut tail) = (NIL, NIL);
-        while let Some(frag) = iov.last() {
-            if frag.is_empty() {
-                discard_last(iov);
-                continue;
+        // Free entries are linked already: they are filled where they stand and become the end of the queue as they are.
+        let first = pool.first_free();
+        let (mut last, mut free, mut count) = (NIL, first, 0);
+        let mut put = |frag: Frag| {
+            let entry = pool.at_mut(free);
+            // A free entry holds no fragment: forgetting it saves the check for one to drop.
+            let old = entry.frag.replace(frag);
+            debug_assert!(old.is_none() && !entry.last && !entry.foreign);
+            core::mem::forget(old);
+            if foreign {
+                entry.foreign = true;
             }
-            let Some(i) = pool.alloc() else { break };
-            fill(pool.at_mut(i), iov.pop(), token, foreign, first);
-            first = i;
-            if tail == NIL {
-                tail = first;
-            }
+            (last, free) = (free, entry.next);
+            count += 1;
+        };
+        if let Some(head) = head {
+            put(head);
         }
-        if head.is_some()
-            && let Some(i) = pool.alloc()
-        {
-            fill(pool.at_mut(i), head, token, foreign, first);
-            first = i;
-            if tail == NIL {
-                tail = first;
-            }
+        drain_each(iov, |frag| if frag.is_empty() { discard(frag) } else { put(frag) });
+        if count == 0 {
+            return;
         }
+        pool.take_chain(free, count);
+        let entry = pool.at_mut(last);
+        entry.next = NIL;
+        entry.token = token;
+        entry.last = true;
         self.end += total;
         if self.tail == NIL {
             self.head = first;
         } else {
             pool.at_mut(self.tail).next = first;
         }
-        self.tail = tail;
+        self.tail = last;
         if self.next.entry == NIL {
             self.next = Cursor { entry: first, offset: 0 };
         }
@@ -241,22 +253,44 @@ impl SendQueue {
         self.head != NIL && !(self.head_seq + pool.at(self.head).len()).after(una)
     }
 
-    /// Takes the first entry off when all of it is acknowledged.
-    #[inline]
-    pub(crate) fn pop_acked(&mut self, pool: &mut SendEntries<'_>, una: SeqNum) -> Option<u32> {
-        if self.head == NIL {
-            return None;
+    /// Frees what is acknowledged, up to the end of a send, whose token it returns, or to foreign memory.
+    #[inline(always)]
+    pub(crate) fn release_acked(&mut self, pool: &mut SendEntries<'_>, una: SeqNum) -> Acked {
+        let first = self.head;
+        let (mut at, mut seq, mut last, mut count) = (first, self.head_seq, NIL, 0);
+        let mut acked = Acked::NoMore;
+        while at != NIL {
+            let e = pool.at_mut(at);
+            let end = seq + e.len();
+            if end.after(una) {
+                break;
+            }
+            if e.foreign {
+                acked = Acked::Foreign;
+                break;
+            }
+            seq = end;
+            e.frag = None;
+            (last, at) = (at, e.next);
+            count += 1;
+            if e.last {
+                e.last = false;
+                acked = Acked::Send(e.token);
+                break;
+            }
         }
-        let e = pool.at(self.head);
-        let end = self.head_seq + e.len();
-        if end.after(una) {
-            return None;
+        if count > 0 {
+            self.head = at;
+            self.head_seq = seq;
+            if at == NIL {
+                self.tail = NIL;
+            }
+            pool.release_chain(first, last, count);
         }
-        self.head_seq = end;
-        self.unlink_head(pool)
+        acked
     }
 
-    /// Takes the first entry off, acknowledged or not: the connection is over.
+    /// Takes the first entry off, acknowledged or not.
     pub(crate) fn pop_any(&mut self, pool: &mut SendEntries<'_>) -> Option<u32> {
         if self.head == NIL {
             return None;
@@ -279,24 +313,21 @@ impl SendQueue {
     }
 }
 
-/// Makes a free entry one in front of `next`: the last of its send if there is none behind it.
-#[inline(always)]
-fn fill(entry: &mut SendEntry, frag: Option<Frag>, token: u64, foreign: bool, next: u32) {
-    // A free entry holds no fragment: forgetting it saves the check for one to drop.
-    let old = core::mem::replace(&mut entry.frag, frag);
-    debug_assert!(old.is_none());
-    core::mem::forget(old);
-    entry.token = token;
-    entry.last = next == NIL;
-    entry.foreign = foreign;
-    entry.next = next;
-}
-
 /// Out of line: what it takes to drop a fragment is no part of the loop that queues them.
 #[cold]
 #[inline(never)]
-fn discard_last(iov: &mut heapless::VecView<Frag>) {
-    drop(iov.pop());
+fn discard(frag: Frag) {
+    drop(frag);
+}
+
+/// What [`SendQueue::release_acked`] came upon.
+pub(crate) enum Acked {
+    /// Nothing further is acknowledged as a whole.
+    NoMore,
+    /// The end of a send with this token.
+    Send(u64),
+    /// An acknowledged entry of foreign memory, which is the first now.
+    Foreign,
 }
 
 impl Gather<'_> {

@@ -192,6 +192,19 @@ impl Frag {
     }
 }
 
+/// Empties `list` from the front.
+#[inline(always)]
+pub(crate) fn drain_each(list: &mut heapless::VecView<Frag>, mut take: impl FnMut(Frag)) {
+    let n = list.len();
+    // SAFETY: no elements are always initialised. Those that were are moved out below, once each; a panic on the way
+    // leaks the rest.
+    unsafe { list.set_len(0) };
+    for i in 0..n {
+        // SAFETY: below the old length, so initialised and inside the vector's memory.
+        take(unsafe { list.as_ptr().add(i).read() });
+    }
+}
+
 impl From<Zbuf> for Frag {
     #[inline(always)]
     fn from(buf: Zbuf) -> Self {
