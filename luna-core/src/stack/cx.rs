@@ -200,18 +200,15 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
         }
         let mut total = head.as_ref().map_or(0, |head| u64::from(head.len()));
         let parts = iov.len() + usize::from(head.is_some());
-        let (mut foreign, mut revoked) = (false, false);
+        let mut foreign = false;
         for frag in iov.iter() {
             total += u64::from(frag.len());
-            if frag.is_foreign() {
-                foreign = true;
-                revoked |= frag.is_revoked();
-            }
+            foreign |= frag.is_foreign();
         }
         if total == 0 {
             return Err(SendError::Empty);
         }
-        if revoked {
+        if foreign && iov.iter().any(Frag::is_revoked) {
             return Err(SendError::Revoked);
         }
         let limit = u64::from(s.config.tcp.snd_buf);

@@ -91,7 +91,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
     }
 
     /// Drops what is acknowledged from the send queue and reports the sends that are complete.
-    #[inline]
+    #[inline(always)]
     pub(super) fn release_acked<A: App<Q>>(&mut self, slot: u32, id: ConnId, app: &mut A) {
         loop {
             let c = self.conns.at_mut(slot);
@@ -101,15 +101,23 @@ impl<Q: NicQueue> Stack<'_, Q> {
                 Acked::Foreign => self.linger_first(slot, id),
             }
         }
-        let c = self.conns.at_mut(slot);
-        if c.flags.wants_room() && c.send.queued() <= self.config.tcp.snd_buf / 2 {
-            if self.sends.available() == 0 {
-                self.entries_wanted = self.entries_wanted.max(1);
-                return;
-            }
-            c.flags.set_wants_room(false);
-            app.on_writable(&mut Cx { stack: self }, id);
+        if self.conns.at(slot).flags.wants_room() {
+            self.tell_room(slot, id, app);
         }
+    }
+
+    #[cold]
+    fn tell_room<A: App<Q>>(&mut self, slot: u32, id: ConnId, app: &mut A) {
+        let c = self.conns.at_mut(slot);
+        if c.send.queued() > self.config.tcp.snd_buf / 2 {
+            return;
+        }
+        if self.sends.available() == 0 {
+            self.entries_wanted = self.entries_wanted.max(1);
+            return;
+        }
+        c.flags.set_wants_room(false);
+        app.on_writable(&mut Cx { stack: self }, id);
     }
 
     /// The first entry is foreign memory that was acknowledged: it waits for the device to let go of it.

@@ -48,7 +48,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
                 self.counters.fast_path += segments as u64;
                 if seg.ack != conn.snd_una {
                     let (conn, mut env) = self.split(slot);
-                    conn.ack_advance(&mut env.ack, seg.ack);
+                    conn.ack_advance_in_line(&mut env.ack, seg.ack);
                     if conn.send.acked(env.ack.sends, conn.snd_una) {
                         self.release_acked(slot, self.id_of(slot), app);
                     }

@@ -99,7 +99,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         !self.conns.at(slot).flags.needs_neighbor() || self.set_template(slot, None)
     }
 
-    #[inline]
+    #[inline(always)]
     fn output(&mut self, slot: u32) -> Output {
         let c = self.conns.at(slot);
         if c.flags.syn_pending() || !c.state.synchronised() {

@@ -28,8 +28,14 @@ pub(crate) struct AckEnv<'a, 'm> {
 impl Connection {
     /// `ack` acknowledges new data: in `(snd_una, snd_nxt]`. Frees records; the send queue's entries are freed by the
     /// caller, who reports their tokens.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn ack_advance(&mut self, env: &mut AckEnv<'_, '_>, ack: SeqNum) {
+        self.ack_advance_in_line(env, ack);
+    }
+
+    /// As above, for the fast path alone.
+    #[inline(always)]
+    pub(crate) fn ack_advance_in_line(&mut self, env: &mut AckEnv<'_, '_>, ack: SeqNum) {
         let acked = ack.distance_from(self.snd_una);
         self.snd_una = ack;
         self.free_acked(env, ack);

@@ -310,11 +310,17 @@ impl Connection {
         // Whole units of the scale, or the field would promise less than is meant.
         let window = room.min(config.rcv_wnd).min(scaled_max) >> self.rcv_scale << self.rcv_scale;
         let edge = self.rcv_nxt + window;
-        if edge - self.rcv_adv < self.worthwhile_window(config, 1) as i32 { self.rcv_adv } else { edge }
+        // What is worth a segment is never more than a full one.
+        let step = edge - self.rcv_adv;
+        if step >= i32::from(self.mss) || step >= self.worthwhile_window(config, 1) as i32 {
+            edge
+        } else {
+            self.rcv_adv
+        }
     }
 
     /// `segments` full ones, or half of the largest window that can be.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn worthwhile_window(&self, config: &TcpConfig, segments: u32) -> u32 {
         let largest = config.rcv_wnd.min(config.rcv_budget / 2);
         (segments * u32::from(self.mss)).min(largest / 2).max(1)
