@@ -8,9 +8,9 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 mod lane;
 
-use super::{Caps, NicQueue, QueueStats, RxBurst, RxFrame, RxMeta, TxFrags, TxMeta};
+use super::{Caps, NicQueue, QueueStats, RxBurst, RxFrame, RxMeta, TxMeta};
 use crate::wire::{MacAddr, RxChecksum};
-use crate::zbuf::{Parcel, Pool, ZbufMut};
+use crate::zbuf::{FragRef, Parcel, Pool, ZbufMut};
 use lane::{Lane, Receiver, Sender};
 
 /// Slots of each ring.
@@ -153,7 +153,7 @@ impl Drop for MemQueue<'_, '_> {
 /// Copies a frame's pieces into a posted obj, as a DMA engine would. Stands for hardware, so it is not one of the
 /// counted copies, and it stays out of line so that profilers can tell it apart. Returns false when it does not fit.
 #[inline(never)]
-fn gather(into: &mut Parcel, header: &[u8], payload: &TxFrags) -> bool {
+fn gather(into: &mut Parcel, header: &[u8], payload: &[FragRef<'_>]) -> bool {
     let total = header.len() + payload.iter().map(|f| f.len() as usize).sum::<usize>();
     if into.set_len(total as u32) as usize != total {
         return false;
@@ -204,7 +204,7 @@ impl NicQueue for MemQueue<'_, '_> {
     }
 
     #[inline(always)]
-    fn tx(&mut self, header: ZbufMut, payload: &mut TxFrags, _meta: TxMeta) -> Result<(), ZbufMut> {
+    fn tx(&mut self, header: ZbufMut, payload: &[FragRef<'_>], _meta: TxMeta) -> Result<(), ZbufMut> {
         let mut len = 0;
         let sent = self.end.tx.send(|obj| {
             let fits = gather(obj, &header, payload);
@@ -218,7 +218,6 @@ impl NicQueue for MemQueue<'_, '_> {
         } else {
             self.stats.tx_dropped += 1;
         }
-        payload.clear();
         Ok(())
     }
 

@@ -1,14 +1,14 @@
 //! The NIC seam: the only thing that a driver writes (design: §3 of the paper's Figure 7, steps 1 and 8).
 //!
 //! A queue works in bursts and in terms of zbufs. Receive: the driver keeps objs of its own pool posted to the device
-//! and hands up those that were filled. Transmit: a frame is a header obj, made fresh for this transmission, and payload
-//! fragments shared with the retransmission queue; ownership moves to the driver, which drops every reference when
-//! the device let go. Capabilities are data ([`Caps`]); what a port lacks, the stack does in software.
+//! and hands up those that were filled. Transmit: a frame is a header obj, made fresh for this transmission, which moves
+//! to the driver, and payload fragments of the retransmission queue, which are lent: a driver whose device reads them later
+//! takes references of its own and drops them when the device let go. Capabilities are data ([`Caps`]); what a port lacks, the stack does in software.
 
 mod mem;
 
 use crate::wire::{MacAddr, RxChecksum};
-use crate::zbuf::{CopyCounter, Frag, Pool, Zbuf, ZbufMut};
+use crate::zbuf::{CopyCounter, FragRef, Pool, Zbuf, ZbufMut};
 
 pub use mem::{MEM_RING, MemEnd, MemLink, MemPort, MemQueue, MemQueueError};
 
@@ -162,7 +162,7 @@ impl Default for RxBurst {
 }
 
 /// Payload fragments of a frame under construction.
-pub type TxFrags = heapless::Vec<Frag, MAX_TX_FRAGS>;
+pub type TxFrags<'a> = heapless::Vec<FragRef<'a>, MAX_TX_FRAGS>;
 
 /// What a device must know of a frame to send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -213,11 +213,12 @@ pub trait NicQueue {
     /// Adds received frames to `burst`, at most its room, and posts new objs to the device.
     fn rx_burst(&mut self, burst: &mut RxBurst);
 
-    /// Takes a frame: `header` and, drained from it, `payload`. It leaves at the latest with [`NicQueue::flush`].
+    /// Takes a frame, `header` and the bytes of `payload` behind it. It leaves at the latest with [`NicQueue::flush`].
+    /// `payload` is only lent: a queue takes references of its own ([`FragRef::to_frag`]) to what the device reads later.
     ///
     /// # Errors
-    /// The header, and `payload` untouched, when the queue is full.
-    fn tx(&mut self, header: ZbufMut, payload: &mut TxFrags, meta: TxMeta) -> Result<(), ZbufMut>;
+    /// The header, when the queue is full.
+    fn tx(&mut self, header: ZbufMut, payload: &[FragRef<'_>], meta: TxMeta) -> Result<(), ZbufMut>;
 
     /// Rings the doorbell for what was taken since the last time.
     fn flush(&mut self);

@@ -5,11 +5,11 @@
 //! goes on from where this stopped.
 
 use super::Stack;
-use crate::nic::{NicQueue, TxMeta};
+use crate::nic::{NicQueue, TxFrags, TxMeta};
 use crate::slab::NIL;
 use crate::tcp::congestion::CongestionControl;
 use crate::tcp::segments::{Segment, SegmentFlags};
-use crate::tcp::send_queue::{Cursor, Gather, SendQueue};
+use crate::tcp::send_queue::{Cursor, PlainGather, SendQueue};
 use crate::time::Instant;
 use crate::wire::{PLAIN_HEADER_LEN, tcp_checksum, write_tcp_checksum};
 
@@ -51,16 +51,10 @@ impl<Q: NicQueue> Stack<'_, Q> {
                 break;
             }
             let Some(mut header) = path.queue.header_pool().alloc_len(PLAIN_HEADER_LEN as u32) else { break };
-            let to = Gather {
-                header: &mut header,
-                frags: &mut self.frags,
-                max_frags,
-                copy_foreign: None,
-                copies: &mut self.copies,
-            };
+            let mut frags = TxFrags::new();
+            let to = PlainGather { header: &mut header, frags: &mut frags, max_frags, copies: &mut self.copies };
             let (sent, next) = SendQueue::gather_plain(&self.sends, at, len, to);
             if sent == 0 {
-                self.frags.clear();
                 break;
             }
             if let Some(out) = header.first_chunk_mut() {
@@ -70,11 +64,10 @@ impl<Q: NicQueue> Stack<'_, Q> {
                 let pseudo = template.pseudo_sum(32 + sent);
                 write_tcp_checksum(&mut header, L4, 0);
                 let tcp = header.get(L4..).unwrap_or_default();
-                let sum = tcp_checksum(pseudo, tcp, self.frags.iter().map(|f| f.bytes().unwrap_or_default()));
+                let sum = tcp_checksum(pseudo, tcp, frags.iter().map(|f| f.bytes().unwrap_or_default()));
                 write_tcp_checksum(&mut header, L4, sum);
             }
-            if path.queue.tx(header, &mut self.frags, meta).is_err() {
-                self.frags.clear();
+            if path.queue.tx(header, &frags, meta).is_err() {
                 break;
             }
             // A record holds segments of one size: only its last may be shorter.

@@ -24,13 +24,13 @@ mod wheel;
 use core::net::IpAddr;
 
 use crate::counters::Counters;
-use crate::nic::{NicQueue, QueueStats, RX_BURST, RxBurst, TxFrags};
+use crate::nic::{NicQueue, QueueStats, RX_BURST, RxBurst};
 use crate::slab::{NIL, Slab};
 use crate::tcp::connection::Connection;
 use crate::tcp::input::Env;
 use crate::tcp::reassembly::OutOfOrders;
 use crate::tcp::segments::Segments;
-use crate::tcp::send_queue::SendEntries;
+use crate::tcp::send_queue::{OwnFrags, SendEntries};
 use crate::tcp::{AckEnv, TcpConfig, TxCopies};
 use crate::time::{Duration, Instant};
 use crate::wire::MAX_HEADER_LEN;
@@ -125,7 +125,7 @@ pub struct Stack<'m, Q> {
     hold_until: Instant,
     /// Timers have not fired since that hold began: no other begins before.
     hold_spent: bool,
-    frags: TxFrags,
+    frags: OwnFrags,
 }
 
 #[derive(Clone, Copy)]
@@ -180,7 +180,7 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
             was_busy: false,
             hold_until: Instant::ZERO,
             hold_spent: false,
-            frags: TxFrags::new(),
+            frags: OwnFrags::new(),
         })
     }
 

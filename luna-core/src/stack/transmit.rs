@@ -8,7 +8,7 @@ use crate::time::Instant;
 use crate::wire::{
     HeaderTemplate, SackBlocks, SegmentHead, SeqNum, TcpFlags, TcpOptions, tcp_checksum, write_tcp_checksum,
 };
-use crate::zbuf::ZbufMut;
+use crate::zbuf::{Frag, ZbufMut};
 
 /// A piece of the stream to send.
 pub(super) struct Piece {
@@ -31,7 +31,7 @@ pub(super) enum Sent {
 
 /// Fills the checksum in, or leaves the rest to the device.
 #[inline(always)]
-fn finish_checksum(template: &HeaderTemplate, header: &mut ZbufMut, frags: &TxFrags, tcp_len: u32, offload: bool) {
+fn finish_checksum(template: &HeaderTemplate, header: &mut ZbufMut, frags: &[Frag], tcp_len: u32, offload: bool) {
     let l4 = template.l2l3_len();
     let pseudo = template.pseudo_sum(tcp_len);
     let sum = if offload {
@@ -113,8 +113,12 @@ impl<Q: NicQueue> Stack<'_, Q> {
         }
         finish_checksum(template, &mut header, &self.frags, tcp_header_len as u32 + sent, caps.tx_checksum);
         let meta = meta(template, tcp_header_len, c.key.addrs_are_v6(), path.config.vlan.is_some(), caps.tx_checksum);
-        if path.queue.tx(header, &mut self.frags, meta).is_err() {
-            self.frags.clear();
+        let refused = {
+            let lent: TxFrags<'_> = self.frags.iter().map(Frag::lend).collect();
+            path.queue.tx(header, &lent, meta).is_err()
+        };
+        self.frags.clear();
+        if refused {
             self.counters.tx_queue_full += 1;
             return Sent::Stalled;
         }
@@ -186,12 +190,11 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let tcp_header_len = head.tcp_header_len();
         header.set_len(template.header_len(head) as u32);
         template.emit(&mut header, head, 0);
-        self.frags.clear();
-        finish_checksum(template, &mut header, &self.frags, tcp_header_len as u32, caps.tx_checksum);
+        finish_checksum(template, &mut header, &[], tcp_header_len as u32, caps.tx_checksum);
         let vlan = path.config.vlan.is_some();
         let ipv6 = template.l2l3_len() - if vlan { 18 } else { 14 } == 40;
         let meta = meta(template, tcp_header_len, ipv6, vlan, caps.tx_checksum);
-        if path.queue.tx(header, &mut self.frags, meta).is_err() {
+        if path.queue.tx(header, &[], meta).is_err() {
             self.counters.tx_queue_full += 1;
             return false;
         }

@@ -4,7 +4,7 @@
 //! begins at `head_seq`. An entry is dropped when its last byte is acknowledged; the last entry of a send carries the
 //! token that the application is told then.
 
-use crate::nic::TxFrags;
+use crate::nic::{MAX_TX_FRAGS, TxFrags};
 use crate::slab::{NIL, Node, Slab};
 use crate::stack::Released;
 use crate::wire::SeqNum;
@@ -96,12 +96,23 @@ impl Default for SendQueue {
     }
 }
 
+/// A frame's fragments with references of their own: some may be copies made for it.
+pub(crate) type OwnFrags = heapless::Vec<Frag, MAX_TX_FRAGS>;
+
+/// How a segment's payload is put together when it lies in our own objs.
+pub(crate) struct PlainGather<'a, 'p> {
+    pub(crate) header: &'a mut ZbufMut,
+    pub(crate) frags: &'a mut TxFrags<'p>,
+    pub(crate) max_frags: usize,
+    pub(crate) copies: &'a mut TxCopies,
+}
+
 /// How a segment's payload is put together.
 pub(crate) struct Gather<'a> {
     /// Headers already have their room; small leading fragments follow them.
     pub(crate) header: &'a mut ZbufMut,
     /// What is chained.
-    pub(crate) frags: &'a mut TxFrags,
+    pub(crate) frags: &'a mut OwnFrags,
     pub(crate) max_frags: usize,
     /// Foreign memory must be copied: into objs of this pool.
     pub(crate) copy_foreign: Option<&'a Pool>,
@@ -186,7 +197,7 @@ impl SendQueue {
             if to.frags.is_empty()
                 && (frag.is_header() || frag.len() <= COPY_MAX)
                 && !frag.is_foreign()
-                && to.copy_small(frag, offset, n)
+                && copy_small(to.header, to.copies, frag, offset, n)
             {
             } else if frag.is_foreign() && (to.copy_foreign.is_some() || frag.is_revoked()) {
                 let done = to.copy_foreign(frag, offset, n)?;
@@ -210,7 +221,12 @@ impl SendQueue {
 
     /// As [`SendQueue::gather`], of our own objs only: it stops before foreign memory.
     #[inline(always)]
-    pub(crate) fn gather_plain(pool: &SendEntries<'_>, at: Cursor, len: u32, mut to: Gather<'_>) -> (u32, Cursor) {
+    pub(crate) fn gather_plain<'p>(
+        pool: &'p SendEntries<'_>,
+        at: Cursor,
+        len: u32,
+        to: PlainGather<'_, 'p>,
+    ) -> (u32, Cursor) {
         let Cursor { mut entry, mut offset } = at;
         let mut room = len;
         while room > 0 && entry != NIL {
@@ -218,12 +234,12 @@ impl SendQueue {
             let Some(frag) = &e.frag else { break };
             let n = (frag.len() - offset).min(room);
             if frag.is_plain(COPY_MAX) {
-                if to.frags.len() >= to.max_frags || to.frags.push(frag.slice_plain(offset, n)).is_err() {
+                if to.frags.len() >= to.max_frags || to.frags.push(frag.lend_plain(offset, n)).is_err() {
                     break;
                 }
             } else if frag.is_foreign()
-                || !(to.frags.is_empty() && to.copy_small(frag, offset, n))
-                    && (to.frags.len() >= to.max_frags || to.frags.push(frag.slice(offset, n)).is_err())
+                || !(to.frags.is_empty() && copy_small(to.header, to.copies, frag, offset, n))
+                    && (to.frags.len() >= to.max_frags || to.frags.push(frag.lend_plain(offset, n)).is_err())
             {
                 break;
             }
@@ -330,16 +346,17 @@ pub(crate) enum Acked {
     Foreign,
 }
 
-impl Gather<'_> {
-    #[inline]
-    fn copy_small(&mut self, frag: &Frag, offset: u32, n: u32) -> bool {
-        let Some(src) = frag.bytes().and_then(|b| b.get(offset as usize..(offset + n) as usize)) else { return false };
-        let Some(dst) = self.header.append(n) else { return false };
-        let counter = if frag.is_header() { &mut self.copies.header } else { &mut self.copies.small };
-        crate::zbuf::copy_counted(dst, src, counter);
-        true
-    }
+/// Copies a small fragment's bytes behind the header; false without room.
+#[inline]
+fn copy_small(header: &mut ZbufMut, copies: &mut TxCopies, frag: &Frag, offset: u32, n: u32) -> bool {
+    let Some(src) = frag.bytes().and_then(|b| b.get(offset as usize..(offset + n) as usize)) else { return false };
+    let Some(dst) = header.append(n) else { return false };
+    let counter = if frag.is_header() { &mut copies.header } else { &mut copies.small };
+    crate::zbuf::copy_counted(dst, src, counter);
+    true
+}
 
+impl Gather<'_> {
     /// Up to `n` bytes, as objs and the port's fragments go; how many.
     #[cold]
     fn copy_foreign(&mut self, frag: &Frag, offset: u32, n: u32) -> Result<u32, Revoked> {

@@ -16,6 +16,7 @@ const HEADER: u32 = 1 << 30;
 const LEN: u32 = HEADER - 1;
 
 /// A piece of data to send. The two kinds share one 16-byte shape; the length's upper bits tell which it is.
+#[repr(C)]
 pub struct Frag {
     /// Zbuf: first byte. Foreign: the descriptor.
     ptr: NonNull<u8>,
@@ -83,20 +84,6 @@ impl Frag {
     #[inline(always)]
     pub(crate) fn is_plain(&self, n: u32) -> bool {
         self.len_tag.wrapping_sub(n + 1) < HEADER - (n + 1)
-    }
-
-    /// [`Frag::slice`] of a fragment that is plain and longer than `start`.
-    #[inline(always)]
-    pub(crate) fn slice_plain(&self, start: u32, len: u32) -> Self {
-        debug_assert!(!self.is_foreign() && start < self.len());
-        let start = start.min(self.len() - 1);
-        let len = len.min(self.len() - start);
-        // SAFETY: plain, so this points into an obj of ours, which our reference keeps alive; `start` is inside the view.
-        let ptr = unsafe {
-            add_reference(self.ptr, self.extra);
-            self.ptr.add(start as usize)
-        };
-        Self { ptr, len_tag: len, extra: self.extra, not_send: PhantomData }
     }
 
     /// A part of it with a reference of its own: `len` bytes (at most what is there) from `start`.
@@ -189,6 +176,66 @@ impl Frag {
     #[inline(always)]
     pub fn is_revoked(&self) -> bool {
         self.is_foreign() && self.as_foreign().is_revoked()
+    }
+}
+
+/// A fragment, or part of one, lent for the length of a call: no reference is taken. Whoever needs the memory for longer
+/// takes one with [`FragRef::to_frag`].
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct FragRef<'a> {
+    ptr: NonNull<u8>,
+    len_tag: u32,
+    extra: u32,
+    lent: PhantomData<&'a Frag>,
+}
+
+const_assert_eq!(size_of::<FragRef<'_>>(), size_of::<Frag>());
+const_assert_eq!(align_of::<FragRef<'_>>(), align_of::<Frag>());
+assert_not_impl_any!(FragRef<'static>: Send, Sync);
+
+impl Frag {
+    /// All of it, lent.
+    #[must_use]
+    #[inline(always)]
+    pub fn lend(&self) -> FragRef<'_> {
+        FragRef { ptr: self.ptr, len_tag: self.len_tag, extra: self.extra, lent: PhantomData }
+    }
+
+    /// A part of a fragment that is plain and longer than `start`: `len` bytes (at most what is there) from there.
+    #[inline(always)]
+    pub(crate) fn lend_plain(&self, start: u32, len: u32) -> FragRef<'_> {
+        debug_assert!(!self.is_foreign() && start < self.len());
+        let start = start.min(self.len() - 1);
+        let len_tag = len.min(self.len() - start);
+        // SAFETY: plain, so this points into an obj of ours, and `start` is inside the view.
+        let ptr = unsafe { self.ptr.add(start as usize) };
+        FragRef { ptr, len_tag, extra: self.extra, lent: PhantomData }
+    }
+}
+
+impl FragRef<'_> {
+    /// The same bytes with a reference of its own.
+    #[must_use]
+    #[inline(always)]
+    pub fn to_frag(&self) -> Frag {
+        Frag::clone(self)
+    }
+}
+
+impl core::ops::Deref for FragRef<'_> {
+    type Target = Frag;
+    #[inline(always)]
+    fn deref(&self) -> &Frag {
+        // SAFETY: the same fields in the same C layout, and a fragment that a reference is held to while this is lent.
+        // A shared reference is never dropped as a fragment.
+        unsafe { &*core::ptr::from_ref(self).cast::<Frag>() }
+    }
+}
+
+impl fmt::Debug for FragRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
     }
 }
 

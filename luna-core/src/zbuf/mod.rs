@@ -26,8 +26,8 @@ mod zone;
 
 pub use copy::{CopyCounter, copy_counted};
 pub use foreign::{Foreign, ForeignError, ForeignIo, ForeignRegion};
-pub use frag::Frag;
 pub(crate) use frag::drain_each;
+pub use frag::{Frag, FragRef};
 pub use handle::{Zbuf, ZbufMut};
 pub use parcel::Parcel;
 pub use pool::{Pool, PoolError};

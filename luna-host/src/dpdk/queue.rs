@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use dpdk_sys as sys;
-use luna_core::nic::{Caps, NicQueue, QueueStats, RX_BURST, RxBurst, RxFrame, RxMeta, TxFrags, TxMeta};
+use luna_core::nic::{Caps, NicQueue, QueueStats, RX_BURST, RxBurst, RxFrame, RxMeta, TxMeta};
 use luna_core::wire::{ChecksumVerdict, RxChecksum};
-use luna_core::zbuf::{CopyCounter, Pool, ZbufMut, copy_counted, raw};
+use luna_core::zbuf::{CopyCounter, FragRef, Pool, ZbufMut, copy_counted, raw};
 
 use super::mbuf;
 use super::mempool::MbufPool;
@@ -142,8 +142,7 @@ impl DpdkQueue {
         self.last < TX_BURST
     }
 
-    fn drop_frame(&mut self, payload: &mut TxFrags) {
-        payload.clear();
+    fn drop_frame(&mut self) {
         self.stats.tx_dropped += 1;
     }
 
@@ -301,7 +300,7 @@ impl NicQueue for DpdkQueue {
     }
 
     #[inline]
-    fn tx(&mut self, header: ZbufMut, payload: &mut TxFrags, meta: TxMeta) -> Result<(), ZbufMut> {
+    fn tx(&mut self, header: ZbufMut, payload: &[FragRef<'_>], meta: TxMeta) -> Result<(), ZbufMut> {
         if !self.make_room() {
             return Err(header);
         }
@@ -312,7 +311,7 @@ impl NicQueue for DpdkQueue {
             foreign |= frag.is_foreign();
         }
         if bytes > self.max_frame {
-            self.drop_frame(payload);
+            self.drop_frame();
             return Ok(());
         }
         let header =

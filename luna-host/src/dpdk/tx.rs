@@ -10,9 +10,9 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Mutex;
 
 use dpdk_sys as sys;
-use luna_core::nic::{MAX_TX_FRAGS, TxFrags, TxMeta};
+use luna_core::nic::{MAX_TX_FRAGS, TxMeta};
 use luna_core::zbuf::raw::{self, RawZbuf};
-use luna_core::zbuf::{CopyCounter, Frag, Zbuf, ZbufMut};
+use luna_core::zbuf::{CopyCounter, FragRef, Zbuf, ZbufMut};
 
 use super::mbuf;
 use super::mempool::MbufPool;
@@ -88,13 +88,13 @@ pub(super) struct NoObjs(pub(super) ZbufMut);
 
 /// Makes a chain: `header` in its own mbuf, each fragment in an external one.
 ///
-/// `header` is of `pool` and no fragment is foreign or longer than 65535 bytes; `payload` is drained on success.
+/// `header` is of `pool` and no fragment is foreign or longer than 65535 bytes; the mbufs take references of their own.
 #[inline]
 pub(super) fn chain(
     ext: &MbufPool,
     deferred: &Deferred,
     header: ZbufMut,
-    payload: &mut TxFrags,
+    payload: &[FragRef<'_>],
     meta: TxMeta,
 ) -> Result<NonNull<sys::rte_mbuf>, NoObjs> {
     let mut mbufs = [core::ptr::null_mut(); MAX_TX_FRAGS];
@@ -113,9 +113,9 @@ pub(super) fn chain(
     }
     let head = own(header, meta);
     let (mut last, mut bytes, mut segments) = (head.as_ptr(), 0, 1);
-    for (frag, m) in payload.drain(..).zip(mbufs) {
+    for (frag, m) in payload.iter().zip(mbufs) {
         let len = frag.len();
-        let Ok(zbuf) = frag.into_zbuf() else { unreachable!("the caller lets no foreign fragment in here") };
+        let Ok(zbuf) = frag.to_frag().into_zbuf() else { unreachable!("the caller lets no foreign fragment in here") };
         // SAFETY: `m` is a fresh external mbuf, `last` one of this chain; nobody else knows them yet.
         unsafe {
             attach(m, zbuf, deferred);
@@ -195,11 +195,11 @@ unsafe fn attach(m: *mut sys::rte_mbuf, zbuf: Zbuf, deferred: &Deferred) {
 pub(super) fn linearise(
     pool: &MbufPool,
     mut header: ZbufMut,
-    payload: &mut TxFrags,
+    payload: &[FragRef<'_>],
     meta: TxMeta,
     counter: &mut CopyCounter,
 ) -> Result<NonNull<sys::rte_mbuf>, NoObjs> {
-    let bytes: u32 = payload.iter().map(Frag::len).sum();
+    let bytes: u32 = payload.iter().map(|frag| frag.len()).sum();
     if header.tailroom() < bytes {
         let Some(mut frame) = pool.pool().alloc_with_headroom(mbuf::HEADROOM) else { return Err(NoObjs(header)) };
         match frame.append(header.len()) {
@@ -211,7 +211,7 @@ pub(super) fn linearise(
         }
         header = frame;
     }
-    for frag in payload.drain(..) {
+    for frag in payload {
         let Some(to) = header.append(frag.len()) else { break };
         // A revoked foreign fragment leaves the obj's old bytes: its sender gave up the data, and the checksum fails.
         let copied = frag.copy_to(to).unwrap_or(0);

@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use luna_core::nic::{NicQueue, RxBurst, RxFrame, TxFrags};
+use luna_core::nic::{NicQueue, RxBurst, RxFrame};
 use luna_core::wire::ChecksumVerdict;
 use luna_core::zbuf::{Frag, Pool, Zbuf, ZbufMut, ZoneLayout};
 use luna_host::dpdk::{
@@ -142,13 +142,11 @@ impl Bench {
         let Some(mut header) = self.queue.header_pool().alloc_with_headroom(128) else { return false };
         let (from, offload) = (self.mac(), self.offload());
         frames::write_header(header.append(HEADER as u32).unwrap(), seq, bytes, (from, to), offload);
-        let mut payload = TxFrags::new();
-        for frag in frags {
-            payload.push(Frag::from(frag.clone())).unwrap();
-        }
+        let payload: Vec<_> = frags.iter().cloned().map(Frag::from).collect();
+        let lent: Vec<_> = payload.iter().map(Frag::lend).collect();
         let before = self.queue.pending_segments().count();
-        let sent = self.queue.tx(header, &mut payload, frames::meta(offload)).is_ok();
-        assert_eq!(payload.is_empty(), sent || frags.is_empty(), "a refused frame keeps its payload");
+        let sent = self.queue.tx(header, &lent, frames::meta(offload)).is_ok();
+        drop(payload);
         if sent && !self.copies_out {
             // Zero-copy: the device is given the application's own bytes.
             let segments: Vec<_> = self.queue.pending_segments().collect();
@@ -411,9 +409,8 @@ impl Bench {
     fn send_unchecked(&mut self, payload: &Zbuf, to: [u8; 6]) -> bool {
         let Some(mut header) = self.queue.header_pool().alloc_with_headroom(128) else { return false };
         frames::write_header(header.append(HEADER as u32).unwrap(), 0, payload.len() as usize, (self.mac(), to), false);
-        let mut frags = TxFrags::new();
-        frags.push(Frag::from(payload.clone())).unwrap();
-        self.queue.tx(header, &mut frags, frames::meta(false)).is_ok()
+        let payload = Frag::from(payload.clone());
+        self.queue.tx(header, &[payload.lend()], frames::meta(false)).is_ok()
     }
 }
 

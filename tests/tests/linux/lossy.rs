@@ -1,8 +1,8 @@
 //! A queue that loses received frames at random: the way from the kernel to Luna, where the kernel's packet filter in the
 //! peer's namespace cannot drop without telling its own TCP.
 
-use luna_core::nic::{Caps, NicQueue, QueueStats, RxBurst, RxFrame, TxFrags, TxMeta};
-use luna_core::zbuf::{Pool, ZbufMut};
+use luna_core::nic::{Caps, NicQueue, QueueStats, RxBurst, RxFrame, TxMeta};
+use luna_core::zbuf::{FragRef, Pool, ZbufMut};
 
 pub(crate) struct Lossy<Q> {
     inner: Q,
@@ -49,7 +49,7 @@ impl<Q: NicQueue> NicQueue for Lossy<Q> {
         }
         self.burst.clear();
     }
-    fn tx(&mut self, header: ZbufMut, payload: &mut TxFrags, meta: TxMeta) -> Result<(), ZbufMut> {
+    fn tx(&mut self, header: ZbufMut, payload: &[FragRef<'_>], meta: TxMeta) -> Result<(), ZbufMut> {
         self.inner.tx(header, payload, meta)
     }
     fn flush(&mut self) {

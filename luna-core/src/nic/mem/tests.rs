@@ -22,10 +22,9 @@ fn a_frame_is_gathered_into_the_receivers_posted_obj() {
         header.append(54).unwrap().fill(7);
         let mut payload = rx_a.alloc().unwrap();
         payload.append(1000).unwrap().fill(9);
-        let mut frags = TxFrags::new();
-        frags.push(Frag::from(payload.freeze())).unwrap();
-        a.tx(header, &mut frags, META).unwrap();
-        assert!(frags.is_empty());
+        let payload = Frag::from(payload.freeze());
+        a.tx(header, &[payload.lend()], META).unwrap();
+        drop(payload);
         assert_eq!(hd_a.outstanding(), 0, "the header came back");
         let mut burst = RxBurst::new();
         b.rx_burst(&mut burst);
@@ -49,11 +48,10 @@ fn a_full_ring_hands_back_and_an_empty_one_drops() {
     let b = MemQueue::new(b, port(2), &rx_b, &hd_b).unwrap();
     let posted = rx_b.outstanding();
     assert!(posted < MEM_RING - 1, "this pool is smaller than the ring");
-    let mut frags = TxFrags::new();
     for i in 0..posted + 10 {
         let mut header = a.header_pool().alloc().unwrap();
         header.append(60).unwrap();
-        a.tx(header, &mut frags, META).unwrap();
+        a.tx(header, &[], META).unwrap();
         assert_eq!(a.stats().tx_dropped, (i + 1).saturating_sub(posted) as u64);
     }
     drop(b);

@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 
-use crate::nic::{Caps, NicQueue, QueueStats, RxBurst, RxFrame, RxMeta, TxFrags, TxMeta};
+use crate::nic::{Caps, NicQueue, QueueStats, RxBurst, RxFrame, RxMeta, TxMeta};
 use crate::wire::{RxChecksum, TcpPacket};
-use crate::zbuf::{Frag, Pool, Zbuf, ZbufMut};
+use crate::zbuf::{Frag, FragRef, Pool, Zbuf, ZbufMut};
 
 /// What to do with a frame about to be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,18 +63,21 @@ impl<Q: NicQueue> Tamper<Q> {
     }
 
     fn forward(&mut self, header: ZbufMut, frags: Vec<Frag>, meta: TxMeta) {
-        let mut list = TxFrags::new();
-        for f in frags {
+        for f in &frags {
             if let Some(b) = f.bytes() {
                 self.payload_seen.push((b.as_ptr() as usize, f.len()));
             }
             if let Some(held) = &mut self.hold_tx {
                 held.push(f.clone());
             }
-            list.push(f).unwrap();
         }
-        self.inner.tx(header, &mut list, meta).unwrap();
+        let lent: Vec<_> = frags.iter().map(Frag::lend).collect();
+        self.inner.tx(header, &lent, meta).unwrap();
     }
+}
+
+fn taken(payload: &[FragRef<'_>]) -> Vec<Frag> {
+    payload.iter().map(FragRef::to_frag).collect()
 }
 
 impl<Q: NicQueue> NicQueue for Tamper<Q> {
@@ -95,7 +98,7 @@ impl<Q: NicQueue> NicQueue for Tamper<Q> {
             self.inner.rx_burst(burst);
         }
     }
-    fn tx(&mut self, header: ZbufMut, payload: &mut TxFrags, meta: TxMeta) -> Result<(), ZbufMut> {
+    fn tx(&mut self, header: ZbufMut, payload: &[FragRef<'_>], meta: TxMeta) -> Result<(), ZbufMut> {
         let mut flat = header.to_vec();
         for f in payload.iter() {
             let start = flat.len();
@@ -116,15 +119,15 @@ impl<Q: NicQueue> NicQueue for Tamper<Q> {
                 self.count -= 1;
                 return Err(header);
             }
-            Fate::Drop => payload.clear(),
-            Fate::Late => self.held.push_back((header, payload.drain(..).collect(), meta)),
+            Fate::Drop => {}
+            Fate::Late => self.held.push_back((header, taken(payload), meta)),
             Fate::Pass => {
                 let count = self.count;
                 let hit = |every: u64| every > 0 && count.is_multiple_of(every);
                 if hit(self.duplicate) {
                     let mut again = self.inner.header_pool().alloc().unwrap();
                     again.append(header.len()).unwrap().copy_from_slice(&header);
-                    self.forward(again, payload.to_vec(), meta);
+                    self.forward(again, taken(payload), meta);
                 }
                 let mut header = header;
                 if hit(self.damage) {
@@ -132,7 +135,7 @@ impl<Q: NicQueue> NicQueue for Tamper<Q> {
                     let i = 34 + (self.count as usize * 7) % (header.len() as usize - 34);
                     header[i] ^= 1 << (self.count % 8);
                 }
-                self.forward(header, payload.drain(..).collect(), meta);
+                self.forward(header, taken(payload), meta);
                 while let Some((h, f, m)) = self.held.pop_front() {
                     self.forward(h, f, m);
                 }
