@@ -169,3 +169,6 @@ impl SegmentList {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

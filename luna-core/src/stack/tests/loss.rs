@@ -107,6 +107,36 @@ fn any_two_neighbouring_segments_may_be_lost() {
     }
 }
 
+/// A burst is one record until something is lost. With hardly any record to cut it into, it is repaired all the same.
+#[test]
+fn a_burst_that_shares_a_record_survives_loss() {
+    for (segments, sack) in [(Some(1), true), (Some(2), false), (Some(3), true), (None, true)] {
+        let o = Options { segments, ..options(sack, true) };
+        for every in [3, 5, 7] {
+            exchange(&o, 4, 12_000, |p| {
+                p.may_spin = true;
+                let mut n = 0;
+                p.a.queue().fate = Box::new(move |s, _| {
+                    n += u64::from(s.payload_len > 0);
+                    if s.payload_len > 0 && n % every == 0 && n < 40 { Fate::Drop } else { Fate::Pass }
+                });
+            });
+        }
+    }
+}
+
+/// In order and without loss, a burst of many segments takes one record, whatever is acknowledged of it in the middle.
+#[test]
+fn a_burst_takes_one_record() {
+    let o = Options { segments: Some(1), ..options(true, true) };
+    let p = exchange(&o, 4, 12_000, |p| p.may_spin = true);
+    for end in [&p.a, &p.b] {
+        let c = end.stack.counters();
+        assert_eq!((c.retransmits, c.rtos), (0, 0));
+        assert!(c.rtt_samples > 0);
+    }
+}
+
 /// A path with a delay: what leaves one side in a settled moment arrives after `rtt / 2`.
 fn one_way(p: &mut Pair, conn: ConnId, bytes: usize, lose: &[u64]) -> (Duration, Counters) {
     let lose: Vec<u64> = lose.to_vec();
