@@ -17,7 +17,7 @@ macro_rules! counters {
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
                 [$((stringify!($name), self.$name),)*]
                     .into_iter()
-                    .chain(ParseError::ALL.iter().zip(self.malformed).map(|(e, n)| (e.as_str(), n)))
+                    .chain(ParseError::ALL.iter().zip(self.malformed).map(|(e, n)| (e.key(), n)))
             }
         }
     };

@@ -3,7 +3,7 @@
 use core::fmt;
 
 macro_rules! parse_errors {
-    ($($(#[$doc:meta])* $name:ident => $text:literal,)*) => {
+    ($($(#[$doc:meta])* $name:ident, $key:literal => $text:literal,)*) => {
         /// Why a packet was refused.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -20,39 +20,45 @@ macro_rules! parse_errors {
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
             }
+
+            /// The name of its counter.
+            #[must_use]
+            pub const fn key(self) -> &'static str {
+                match self { $(Self::$name => $key,)* }
+            }
         }
     };
 }
 
 parse_errors! {
     /// The bytes end inside a header.
-    Short => "packet ends inside a header",
+    Short, "truncated" => "packet ends inside a header",
     /// The IP version is not that of the EtherType, or neither 4 nor 6.
-    BadVersion => "wrong IP version",
+    BadVersion, "bad_version" => "wrong IP version",
     /// The IPv4 header length is below 20 bytes or leaves the packet.
-    BadHeaderLen => "bad IPv4 header length",
+    BadHeaderLen, "bad_header_len" => "bad IPv4 header length",
     /// The IP length field is shorter than the headers or longer than the packet.
-    BadTotalLen => "bad IP length",
+    BadTotalLen, "bad_total_len" => "bad IP length",
     /// An IP fragment: there is no reassembly.
-    Fragment => "IP fragment",
+    Fragment, "ip_fragment" => "IP fragment",
     /// The IPv4 header checksum is wrong.
-    BadIpChecksum => "bad IPv4 header checksum",
+    BadIpChecksum, "bad_ip_checksum" => "bad IPv4 header checksum",
     /// The TCP checksum is wrong.
-    BadTcpChecksum => "bad TCP checksum",
+    BadTcpChecksum, "bad_tcp_checksum" => "bad TCP checksum",
     /// The TCP data offset is below 20 bytes or leaves the packet.
-    BadDataOffset => "bad TCP data offset",
+    BadDataOffset, "bad_data_offset" => "bad TCP data offset",
     /// A TCP option has an impossible length.
-    BadOption => "malformed TCP option",
+    BadOption, "bad_option" => "malformed TCP option",
     /// Neither IPv4 nor IPv6.
-    NotIp => "not an IP packet",
+    NotIp, "not_ip" => "not an IP packet",
     /// IP, but not TCP.
-    NotTcp => "not a TCP segment",
+    NotTcp, "not_tcp" => "not a TCP segment",
     /// An IPv6 extension header is out of place, or holds an option that asks to be refused (RFC 8200 section 4.2).
-    BadExtension => "bad IPv6 extension header",
+    BadExtension, "bad_extension" => "bad IPv6 extension header",
     /// An IPv6 routing header of type 0 (RFC 5095), or one with segments left: we are not a router.
-    RoutingHeader => "IPv6 source routing",
+    RoutingHeader, "routing_header" => "IPv6 source routing",
     /// More IPv6 extension headers than are followed.
-    TooManyExtensions => "too many IPv6 extension headers",
+    TooManyExtensions, "too_many_extensions" => "too many IPv6 extension headers",
 }
 
 impl ParseError {

@@ -289,7 +289,7 @@ impl PlainSegment {
     /// Bytes before the payload.
     pub(crate) const HEADERS: u32 = 66;
 
-    /// Reads a frame whose checksums are known to be right; `None` when it is not plain.
+    /// Reads a frame; `None` when it is not plain. Checksums are not looked at, see [`PlainSegment::checksums_hold`].
     #[inline(always)]
     pub(crate) fn read(frame: &[u8]) -> Option<Self> {
         let head = frame.first_chunk::<66>()?;
@@ -313,6 +313,23 @@ impl PlainSegment {
             tsval: be32::<58, _>(head),
             payload_len: u32::from(total_len) - 52,
         })
+    }
+
+    /// Whether the checksums of a frame that [`PlainSegment::read`] took are right, where the port did not look at them.
+    pub(crate) fn checksums_hold(frame: &[u8], rx: RxChecksum) -> bool {
+        let Some(head) = frame.first_chunk::<66>() else { return false };
+        let total_len = be16::<16, _>(head);
+        let end = ethernet::HEADER_LEN + usize::from(total_len);
+        let Some(segment) = frame.get(PLAIN_LEN - tcp::HEADER_LEN..end) else { return false };
+        let tcp_holds = || {
+            let mut sum = Checksum::new();
+            let tcp_len = total_len - ipv4::HEADER_LEN as u16;
+            sum.add_pseudo_v4(take::<26, 4, _>(head), take::<30, 4, _>(head), PROTOCOL_TCP, tcp_len);
+            sum.add(segment);
+            sum.finish() == 0
+        };
+        check(rx.ip, || ipv4::checksum_holds(&take::<14, 20, _>(head)), ParseError::BadIpChecksum).is_ok()
+            && check(rx.l4, tcp_holds, ParseError::BadTcpChecksum).is_ok()
     }
 }
 

@@ -4,7 +4,7 @@ use core::net::IpAddr;
 use proptest::prelude::*;
 use std::vec::Vec;
 
-use super::{ChecksumVerdict, RxChecksum, TcpPacket};
+use super::{ChecksumVerdict, PlainSegment, RxChecksum, TcpPacket};
 use crate::wire::{
     HeaderTemplate, MacAddr, ParseError, SegmentHead, SeqNum, TcpFlags, fixed_timestamps, tcp_checksum,
     write_tcp_checksum,
@@ -73,6 +73,30 @@ fn known_frames() {
         check(&frame, &packet, "fd00::1", "fd00::2");
         assert_eq!((packet.vlan, packet.payload_offset), (Some(7), 90));
     }
+}
+
+/// Header prediction without the port's word: any damaged bit is seen, by the reading or by the checksums.
+#[test]
+fn plain_segments_are_verified_by_software() {
+    let good = PlainSegment::read(&V4_FRAME).unwrap();
+    assert_eq!((good.payload_len, good.seq, good.tsval), (5, SeqNum(0x1000), 7));
+    let verdict = |ip, l4| PlainSegment::checksums_hold(&V4_FRAME, RxChecksum { ip, l4 });
+    let verdicts = [ChecksumVerdict::Good, ChecksumVerdict::Unknown, ChecksumVerdict::Bad];
+    for ip in verdicts {
+        for l4 in verdicts {
+            assert_eq!(verdict(ip, l4), ip != ChecksumVerdict::Bad && l4 != ChecksumVerdict::Bad, "{ip:?} {l4:?}");
+        }
+    }
+    // Behind the Ethernet header, which no checksum covers, and before the padding.
+    for bit in 14 * 8..71 * 8 {
+        let mut frame = V4_FRAME;
+        frame[bit / 8] ^= 1 << (bit % 8);
+        let taken = PlainSegment::read(&frame).is_some() && PlainSegment::checksums_hold(&frame, RxChecksum::UNKNOWN);
+        assert!(!taken, "bit {bit}");
+    }
+    let mut cut = V4_FRAME;
+    cut[71] = 0;
+    assert!(PlainSegment::checksums_hold(&cut, RxChecksum::UNKNOWN), "padding does not count");
 }
 
 #[test]
