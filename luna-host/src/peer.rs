@@ -53,8 +53,25 @@ impl Peer {
     ///
     /// # Errors
     /// The peer broke the protocol: the connection is to be aborted.
-    #[inline]
+    #[inline(always)]
     pub fn on_data<T: Transport, H: Handler>(
+        &mut self,
+        link: &mut T,
+        data: Zbuf,
+        handler: &mut H,
+    ) -> Result<u32, SessionError> {
+        match self.session.try_keep(data) {
+            Ok(more) => {
+                self.charged += more;
+                Ok(more)
+            }
+            Err(data) => self.take_data(link, data, handler),
+        }
+    }
+
+    /// What is not only to be kept.
+    #[inline(never)]
+    fn take_data<T: Transport, H: Handler>(
         &mut self,
         link: &mut T,
         data: Zbuf,

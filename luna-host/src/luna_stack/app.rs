@@ -151,16 +151,30 @@ impl<'s, 'm, Q: NicQueue> Transport for CxLink<'_, 's, 'm, Q> {
     }
 }
 
+fn unsent(e: SendError) -> StreamError {
+    match e {
+        SendError::Full => StreamError::Full,
+        SendError::TooLarge => StreamError::TooLarge,
+        SendError::Revoked => StreamError::Revoked,
+        // A frame is never empty.
+        SendError::Stale | SendError::Closing | SendError::Empty => StreamError::Closed,
+    }
+}
+
 impl<Q: NicQueue> ByteStream for CxStream<'_, '_, '_, Q> {
     #[inline(always)]
     fn send(&mut self, iov: &mut VecView<Frag>, token: u64) -> Result<(), StreamError> {
-        self.cx.send(self.conn, iov, token).map_err(|e| match e {
-            SendError::Full => StreamError::Full,
-            SendError::TooLarge => StreamError::TooLarge,
-            SendError::Revoked => StreamError::Revoked,
-            // A frame is never empty.
-            SendError::Stale | SendError::Closing | SendError::Empty => StreamError::Closed,
-        })
+        self.cx.send(self.conn, iov, token).map_err(unsent)
+    }
+
+    #[inline(always)]
+    fn send_headed(&mut self, head: Zbuf, iov: &mut VecView<Frag>, token: u64) -> Result<(), StreamError> {
+        self.cx.send_headed(self.conn, head, iov, token).map_err(unsent)
+    }
+
+    #[inline(always)]
+    fn alloc_len(&mut self, len: u32) -> Option<ZbufMut> {
+        self.cx.header_pool(self.conn).ok()?.alloc_len(len)
     }
 
     #[inline(always)]
