@@ -81,6 +81,8 @@ enum luna_tx_offload_shift {
 	LUNA_TX_L3_LEN_SHIFT = RTE_MBUF_L3_LEN_OFS,
 	LUNA_TX_L4_LEN_SHIFT = RTE_MBUF_L4_LEN_OFS,
 	LUNA_TX_TSO_SEGSZ_SHIFT = RTE_MBUF_TSO_SEGSZ_OFS,
+	/* Of the bits that DPDK gives no meaning. */
+	LUNA_TX_UNUSED_SHIFT = RTE_MBUF_TXOFLD_UNUSED_OFS,
 };
 
 /* Function-like macros (RTE_BIT64) are invisible to bindgen: constants give them values. */

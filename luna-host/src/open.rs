@@ -135,7 +135,8 @@ impl Options {
     }
 
     fn kernel(&self) -> KernelConfig {
-        KernelConfig { connections: self.connections, ..KernelConfig::default() }
+        // As over Luna: it is the server that refuses those beyond its limit, and counts them.
+        KernelConfig { connections: (2 * self.connections).max(64), ..KernelConfig::default() }
     }
 
     /// Where a server listens when nothing is said.

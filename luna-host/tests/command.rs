@@ -134,7 +134,7 @@ fn a_kernel_server_serves_many_clients_and_tells_what_it_did() {
     assert_eq!((number(&told, "/rpc/puts"), number(&told, "/rpc/gets")), (4.0, 4.0));
     assert_eq!((number(&told, "/rpc/put_bytes"), number(&told, "/rpc/get_bytes")), (8e6, 8e6));
     assert_eq!((number(&told, "/rpc/blob_errors"), number(&told, "/rpc/unanswered")), (0.0, 0.0));
-    assert_eq!(number(&told, "/server/drops/refused_table_full"), 0.0);
+    assert_eq!(number(&told, "/rpc/connections_refused"), 0.0);
     assert!(number(&told, "/rpc/echoes") > 0.0);
 }
 
@@ -149,7 +149,7 @@ fn connections_beyond_the_limit_are_refused_and_counted() {
     assert!(words.contains("lost") || words.contains("cannot connect"), "{words}");
     drop(held);
     let told = server.stop();
-    assert!(number(&told, "/server/drops/refused_table_full") >= 1.0, "{told}");
+    assert!(number(&told, "/rpc/connections_refused") >= 1.0, "{told}");
 }
 
 #[test]

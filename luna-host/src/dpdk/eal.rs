@@ -14,6 +14,7 @@ use super::config::{EalConfig, Vdev};
 use super::error::{EalError, PortError};
 use super::memory::Memory;
 use super::port::{Port, PortConfig, QueueSeed};
+use super::tx::Deferred;
 use super::{MemoryError, log_stream, mempool};
 
 /// DPDK starts once in the life of a process, whatever becomes of it.
@@ -26,11 +27,13 @@ pub struct Eal {
 }
 
 /// What ports and pools keep alive.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct EalShared {
     /// Sockets that our devices listen on.
     sockets: Mutex<Vec<PathBuf>>,
     devices: AtomicUsize,
+    /// References that a port's end left to the threads of its queues.
+    left: Mutex<Vec<Deferred>>,
 }
 
 impl Eal {
@@ -61,7 +64,7 @@ impl Eal {
             return Err(EalError::Init { reason: log_stream::reason(&strerror(last_errno())) });
         }
         mempool::register_ops();
-        Ok(Self { shared: Arc::new(EalShared { sockets: Mutex::new(Vec::new()), devices: AtomicUsize::new(0) }) })
+        Ok(Self { shared: Arc::new(EalShared::default()) })
     }
 
     /// Takes `zones` contiguous zones of 2 MiB out of DPDK's memory.
@@ -108,6 +111,14 @@ impl Eal {
         Port::open(&self.shared, name, config)
     }
 
+    /// Drops what ports closed by another thread left for this one: references to payload that this thread's queues had
+    /// sent, and that the device let go only as it was closed. False while something is left for others.
+    pub fn reclaim(&self) -> bool {
+        let Ok(mut left) = self.shared.left.lock() else { return false };
+        left.retain(|deferred| !deferred.settle());
+        left.is_empty()
+    }
+
     /// DPDK's release.
     #[must_use]
     pub fn version() -> String {
@@ -123,6 +134,15 @@ impl Drop for Eal {
             for path in sockets.drain(..) {
                 let _ = std::fs::remove_file(path);
             }
+        }
+    }
+}
+
+impl EalShared {
+    /// Keeps what only its owner may drop, see [`Eal::reclaim`].
+    pub(super) fn leave(&self, deferred: Deferred) {
+        if let Ok(mut left) = self.left.lock() {
+            left.push(deferred);
         }
     }
 }

@@ -25,6 +25,10 @@ pub(super) const MBUF_SIZE: usize = sys::LUNA_MBUF_SIZE as usize;
 /// Free bytes that DPDK keeps before a received frame.
 pub(super) const HEADROOM: u32 = sys::LUNA_PKTMBUF_HEADROOM;
 
+/// Marks the first mbuf of a frame that was given to a device: in `tx_offload`, among the bits that DPDK leaves unused.
+/// What a driver frees without it (a receive buffer, a payload segment) is not a frame's completion.
+pub(super) const FRAME: u64 = 1 << sys::LUNA_TX_UNUSED_SHIFT;
+
 /// The private area of an mbuf that carries payload from elsewhere.
 #[repr(C, align(64))]
 pub(super) struct ExtPriv {
@@ -84,7 +88,18 @@ pub(super) unsafe fn give(mbuf: *mut sys::rte_mbuf) {
         sys::mbuf::set_nb_segs(mbuf, 1);
         sys::mbuf::set_ol_flags(mbuf, 0);
         sys::mbuf::set_next(mbuf, core::ptr::null_mut());
+        sys::mbuf::set_tx_offload(mbuf, 0);
     }
+}
+
+/// Whether the mbuf was the first of a frame to send.
+///
+/// # Safety
+/// `mbuf` is a live mbuf of ours that nobody else uses.
+#[inline(always)]
+pub(super) unsafe fn is_frame(mbuf: *const sys::rte_mbuf) -> bool {
+    // SAFETY: by contract.
+    unsafe { sys::mbuf::tx_offload(mbuf) & FRAME != 0 }
 }
 
 /// Marks the mbuf's obj as Luna's.

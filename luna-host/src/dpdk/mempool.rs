@@ -35,7 +35,7 @@ pub(super) struct MbufPool {
 struct Inner {
     pool: EalPool,
     owner: Owner,
-    /// Objs that DPDK gave back on the owner's thread, ever.
+    /// Sent frames whose first mbuf DPDK gave back on the owner's thread, ever.
     freed: Cell<u64>,
     /// The mempool is being taken apart: its objects must not be taken any more.
     closing: Cell<bool>,
@@ -153,7 +153,7 @@ impl MbufPool {
         self.mempool
     }
 
-    /// Objs that DPDK gave back, ever.
+    /// Sent frames whose first mbuf DPDK gave back, ever.
     #[inline(always)]
     pub(super) fn freed(&self) -> u64 {
         self.inner().freed.get()
@@ -261,9 +261,11 @@ unsafe extern "C" fn enqueue(mp: *mut sys::rte_mempool, objs: *const *mut c_void
     unsafe {
         let inner = inner_of(mp);
         let here = inner.owner.is_here();
+        let mut frames = 0;
         for i in 0..n as usize {
             let m = (*objs.add(i)).cast::<sys::rte_mbuf>();
             let obj = NonNull::new_unchecked(m.cast::<u8>());
+            frames += u64::from(mbuf::is_frame(m));
             mbuf::take(m);
             if here {
                 raw::obj_put(obj);
@@ -273,7 +275,7 @@ unsafe extern "C" fn enqueue(mp: *mut sys::rte_mempool, objs: *const *mut c_void
             }
         }
         if here {
-            inner.freed.set(inner.freed.get() + u64::from(n));
+            inner.freed.set(inner.freed.get() + frames);
         }
     }
     0

@@ -128,7 +128,7 @@ pub(super) struct PortShared {
     closed: bool,
     /// Pools of queues that are gone, kept until the device is closed.
     parked: Mutex<Vec<Parked>>,
-    _eal: Arc<EalShared>,
+    eal: Arc<EalShared>,
 }
 
 /// The pools of one queue.
@@ -346,7 +346,7 @@ impl PortShared {
             text_name,
             driver,
             parked: Mutex::new(Vec::new()),
-            _eal: Arc::clone(eal),
+            eal: Arc::clone(eal),
         }
     }
 
@@ -402,6 +402,10 @@ impl PortShared {
                     found.taken_back += unsafe { pool.sweep() };
                     found.missing += pool.pool().outstanding();
                 }
+            }
+            // References to payload of another thread: that thread drops them.
+            if !pools.deferred.settle() {
+                self.eal.leave(*pools.deferred);
             }
         }
         log::debug!("port {} closed: {found:?}", self.text_name);

@@ -19,7 +19,7 @@ use super::mbuf;
 use super::mempool::MbufPool;
 use super::port::{PortShared, QueuePools};
 use super::reap::ReapKind;
-use super::tx::{self, NoObjs};
+use super::tx::{self, NotBuilt};
 
 /// Frames that collect before a burst is sent early.
 const TX_BURST: usize = 64;
@@ -121,7 +121,7 @@ impl DpdkQueue {
         self.pools.header.as_ref().unwrap_or(&self.pools.rx)
     }
 
-    /// Header mbufs that came back, ever. Those of linearised frames are of the receive pool.
+    /// Frames that came back, ever. Those of linearised frames are of the receive pool.
     #[inline(always)]
     fn freed(&self) -> u64 {
         self.pools.rx.freed() + self.pools.header.as_ref().map_or(0, MbufPool::freed)
@@ -210,7 +210,7 @@ impl DpdkQueue {
         Some(RxFrame { data: frame.freeze(), meta })
     }
 
-    /// Frees a received chain; not through DPDK where the objs are this queue's own, as those are no completions.
+    /// Frees a received chain; not through DPDK where the objs are this queue's own.
     ///
     /// # Safety
     /// `m` is a chain that this queue owns.
@@ -335,7 +335,11 @@ impl NicQueue for DpdkQueue {
                 self.stats.tx_bytes += u64::from(bytes);
                 Ok(())
             }
-            Err(NoObjs(header)) => Err(header),
+            Err(NotBuilt::NoObjs(header)) => Err(header),
+            Err(NotBuilt::Revoked) => {
+                self.drop_frame(payload);
+                Ok(())
+            }
         }
     }
 

@@ -43,6 +43,12 @@ impl Deferred {
         self.owner = Owner::here();
     }
 
+    /// Drops what came in meanwhile; false when this is not the owner's thread and something is left.
+    pub(super) fn settle(&self) -> bool {
+        self.drain();
+        !self.any.load(Ordering::Acquire)
+    }
+
     /// Drops what came in meanwhile. Owner only.
     #[inline]
     pub(super) fn drain(&self) {
@@ -82,9 +88,14 @@ unsafe extern "C" fn payload_done(_addr: *mut c_void, opaque: *mut c_void) {
     }
 }
 
-/// Why a frame was not built; nothing was consumed.
+/// Why a frame was not built.
 #[derive(Debug)]
-pub(super) struct NoObjs(pub(super) ZbufMut);
+pub(super) enum NotBuilt {
+    /// No obj for it; nothing was consumed.
+    NoObjs(ZbufMut),
+    /// Its sender gave up part of the data meanwhile: there is nothing to send any more.
+    Revoked,
+}
 
 /// Makes a chain: `header` in its own mbuf, each fragment in an external one.
 ///
@@ -96,7 +107,7 @@ pub(super) fn chain(
     header: ZbufMut,
     payload: &[FragRef<'_>],
     meta: TxMeta,
-) -> Result<NonNull<sys::rte_mbuf>, NoObjs> {
+) -> Result<NonNull<sys::rte_mbuf>, NotBuilt> {
     let mut mbufs = [core::ptr::null_mut(); MAX_TX_FRAGS];
     let count = payload.len();
     for i in 0..count {
@@ -107,7 +118,7 @@ pub(super) fn chain(
                     // SAFETY: taken above, not used.
                     unsafe { ext.put_mbuf(m) };
                 }
-                return Err(NoObjs(header));
+                return Err(NotBuilt::NoObjs(header));
             }
         }
     }
@@ -154,7 +165,7 @@ fn own(buf: ZbufMut, meta: TxMeta) -> NonNull<sys::rte_mbuf> {
         sys::mbuf::set_data_len(m, len as u16);
         sys::mbuf::set_pkt_len(m, len);
         sys::mbuf::set_ol_flags(m, flags);
-        sys::mbuf::set_tx_offload(m, offload);
+        sys::mbuf::set_tx_offload(m, offload | mbuf::FRAME);
         NonNull::new_unchecked(m)
     }
 }
@@ -198,23 +209,25 @@ pub(super) fn linearise(
     payload: &[FragRef<'_>],
     meta: TxMeta,
     counter: &mut CopyCounter,
-) -> Result<NonNull<sys::rte_mbuf>, NoObjs> {
+) -> Result<NonNull<sys::rte_mbuf>, NotBuilt> {
     let bytes: u32 = payload.iter().map(|frag| frag.len()).sum();
     if header.tailroom() < bytes {
-        let Some(mut frame) = pool.pool().alloc_with_headroom(mbuf::HEADROOM) else { return Err(NoObjs(header)) };
+        let Some(mut frame) = pool.pool().alloc_with_headroom(mbuf::HEADROOM) else {
+            return Err(NotBuilt::NoObjs(header));
+        };
         match frame.append(header.len()) {
             Some(to) if to.len() == header.len() as usize => to.copy_from_slice(&header),
-            _ => return Err(NoObjs(header)),
+            _ => return Err(NotBuilt::NoObjs(header)),
         }
         if frame.tailroom() < bytes {
-            return Err(NoObjs(header));
+            return Err(NotBuilt::NoObjs(header));
         }
         header = frame;
     }
     for frag in payload {
         let Some(to) = header.append(frag.len()) else { break };
-        // A revoked foreign fragment leaves the obj's old bytes: its sender gave up the data, and the checksum fails.
-        let copied = frag.copy_to(to).unwrap_or(0);
+        // Not sent with whatever lay in the obj: the device would put a right checksum on it.
+        let Some(copied) = frag.copy_to(to) else { return Err(NotBuilt::Revoked) };
         if !frag.is_header() {
             counter.bytes += copied as u64;
             counter.copies += 1;

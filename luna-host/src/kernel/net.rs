@@ -439,7 +439,7 @@ impl KernelNet {
     pub(super) fn refusals(&self) -> Counters {
         let Count { refused_full, refused_app, accept_errors, no_obj, .. } = self.count;
         [
-            ("refused_table_full", refused_full),
+            ("connections_full", refused_full),
             ("refused_by_application", refused_app),
             ("accept_errors", accept_errors),
             ("reads_delayed_for_memory", no_obj),

@@ -18,6 +18,7 @@ const CASES: &[Case] = &[
     ("refusals_are_one_sentence", || alone("refused", &[])),
     ("ring_loopback", || alone("ring", &[("LUNA_PORT", "ring")])),
     ("memif_zero_copy", || pair("memif-server", "memif-client")),
+    ("memif_closed_by_another_thread", || two(("mute", "memif-server"), ("abandon", "memif-client"), &[])),
     ("memif_mtu_9000", || two(("echo", "memif-server"), ("drive", "memif-client"), &[("LUNA_MTU", "9000")])),
     ("memif_two_queues_two_threads", || {
         two(("echo", "memif-server"), ("drive", "memif-client"), &[("LUNA_QUEUES", "2")]);

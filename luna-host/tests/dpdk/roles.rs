@@ -1,5 +1,6 @@
 //! What a child process does: drive a conversation over a port, echo one, or provoke an error.
 
+use core::ptr::NonNull;
 use core::time::Duration;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -8,7 +9,7 @@ use std::time::Instant;
 
 use luna_core::nic::{NicQueue, RxBurst, RxFrame};
 use luna_core::wire::ChecksumVerdict;
-use luna_core::zbuf::{Frag, Pool, Zbuf, ZbufMut, ZoneLayout};
+use luna_core::zbuf::{DeviceKey, ForeignIo, ForeignRegion, Frag, IoAddr, Pool, Zbuf, ZbufMut, ZoneLayout};
 use luna_host::dpdk::{
     AfXdp, DpdkQueue, Eal, EalConfig, EalError, EalPool, Memif, MemifRole, Memory, PortConfig, PortRange, QueueSeed,
     Vdev, Vhost, VirtioUser,
@@ -28,6 +29,8 @@ pub(crate) fn run(role: &str) -> ExitCode {
         "drive" => with_port(drive),
         "echo" => with_port(echo),
         "ring" => with_port(ring),
+        "mute" => with_port(mute),
+        "abandon" => abandon(),
         "kernel-listen" => kernel_listen(),
         "kernel-connect" => kernel_connect(),
         "xdp-occupied" => xdp_occupied(),
@@ -269,7 +272,12 @@ fn drive(bench: &mut Bench) {
 /// One frame, then silence: its payload is ours again within a millisecond of `reap` calls.
 fn idle_completion(bench: &mut Bench, to: [u8; 6]) {
     let mut times = Vec::new();
-    for round in 0..20 {
+    let prompt = Duration::from_millis(1);
+    for round in 0..200 {
+        // Where more threads spin than there are cores, the peer may not be running in most rounds.
+        if round >= 20 && times.iter().any(|time| *time < prompt) {
+            break;
+        }
         // Only what is out now counts.
         let start = Instant::now();
         while bench.queue.in_flight() > 0 {
@@ -297,10 +305,15 @@ fn idle_completion(bench: &mut Bench, to: [u8; 6]) {
         }
     }
     times.sort();
-    println!("idle completion: min {:?}, median {:?}, max {:?}", times[0], times[10], times[19]);
+    println!(
+        "idle completion: min {:?}, median {:?}, max {:?}",
+        times[0],
+        times[times.len() / 2],
+        times[times.len() - 1]
+    );
     // The fastest, as the peer must be running too, and CPUs are shared here. A port that completes only with later
     // transmits never gets this far.
-    assert!(times[0] < Duration::from_millis(1), "an idle queue's last frame takes {:?}", times[0]);
+    assert!(times[0] < prompt, "an idle queue's last frame takes {:?}", times[0]);
 }
 
 /// Sends everything back from the very objs it was received in.
@@ -372,7 +385,92 @@ fn ring(bench: &mut Bench) {
     assert_eq!((stats.tx_frames, stats.rx_frames), (2000, 2000));
     assert_eq!(stats.rx_copied.bytes, stats.rx_bytes, "{stats:?}");
     assert_eq!(bench.queue.reap(), 2000);
+    revoked(bench, to);
     exhaustion(bench, to);
+}
+
+/// Foreign memory is copied into the frame as long as its owner lets it; afterwards no frame is made of what is not there.
+fn revoked(bench: &mut Bench, to: [u8; 6]) {
+    let memory = NonNull::from(Vec::leak(vec![7u8; 4096])).cast();
+    // SAFETY: leaked memory.
+    let region = unsafe {
+        ForeignRegion::register(&bench.payload, memory, 4096, ForeignIo::Contiguous(IoAddr(0x1000)), DeviceKey(1))
+    };
+    let region = region.unwrap();
+    let mut burst = RxBurst::new();
+    for expected in [1, 0] {
+        let mut header = bench.queue.header_pool().alloc_with_headroom(128).unwrap();
+        frames::write_header(header.append(HEADER as u32).unwrap(), 0, 500, (bench.mac(), to), false);
+        let mut frags = TxFrags::new();
+        frags.push(Frag::from(region.buffer(&bench.payload, 100, 500).unwrap())).unwrap();
+        if expected == 0 {
+            region.revoke();
+        }
+        let dropped = bench.queue.stats().tx_dropped;
+        assert!(bench.queue.tx(header, &mut frags, frames::meta(false)).is_ok());
+        assert!(frags.is_empty());
+        bench.queue.flush();
+        bench.queue.rx_burst(&mut burst);
+        assert_eq!((burst.len(), bench.queue.stats().tx_dropped - dropped), (expected, 1 - expected as u64));
+        if let Some(frame) = burst.take(0) {
+            assert!(frame.data[HEADER..HEADER + 500].iter().all(|byte| *byte == 7));
+        }
+        burst.clear();
+        bench.queue.reap();
+    }
+    assert!(region.is_idle());
+}
+
+/// The peer is there and takes nothing, until it is alone.
+fn mute(bench: &mut Bench) {
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE && !std::path::Path::new(&format!("{}.done", env("LUNA_PATH"))).exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(bench.queue.in_flight(), 0);
+    let _ = std::fs::remove_file(format!("{}.done", env("LUNA_PATH")));
+}
+
+/// A queue's thread goes with frames at the device; the port is closed by another. What the device let go only then comes
+/// home to the first thread.
+fn abandon() {
+    let eal = Eal::start(&EalConfig { memory_mb: 256, ..EalConfig::default() }).unwrap();
+    let name = eal.attach(&vdev(1)).unwrap();
+    let (port, mut seeds) = eal.open(&name, &PortConfig { rx_objs: 2048, ..PortConfig::default() }).unwrap();
+    assert!(port.wait_link(PATIENCE), "the peer did not come");
+    let seed = BenchSeed { seed: seeds.pop_front().unwrap(), memory: eal.memory(2).unwrap(), mtu: 1500 };
+    let (gone, has_gone) = std::sync::mpsc::channel();
+    let (closed, is_closed) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let eal = &eal;
+        scope.spawn(move || {
+            let mut bench = seed.activate();
+            let mut buf = bench.payload.alloc().unwrap();
+            buf.append(1000).unwrap();
+            let buf = buf.freeze();
+            for seq in 0..10 {
+                assert!(bench.send(seq, core::slice::from_ref(&buf), [0x02, 0, 0, 0, 0, 0xee]));
+            }
+            bench.queue.flush();
+            assert_eq!(bench.queue.in_flight(), 10);
+            let Bench { queue, payload, .. } = bench;
+            drop(queue);
+            assert!(!buf.is_unique(), "the device let go of frames that nobody took");
+            gone.send(()).unwrap();
+            is_closed.recv().unwrap();
+            assert!(!buf.is_unique(), "counts are touched by their thread only");
+            assert!(eal.reclaim());
+            assert!(buf.is_unique(), "references that the device held are lost");
+            drop(buf);
+            assert_eq!(payload.outstanding(), 0);
+        });
+        has_gone.recv().unwrap();
+        let found = port.close().expect("the queue is gone");
+        println!("{found:?}");
+        assert!(!eal.reclaim(), "another thread's");
+        closed.send(()).unwrap();
+    });
+    std::fs::write(format!("{}.done", env("LUNA_PATH")), "").unwrap();
 }
 
 /// Too long a frame is dropped and counted; a full queue hands the frame back and loses nothing.
