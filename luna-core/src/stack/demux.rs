@@ -13,10 +13,10 @@ use crate::tcp::State;
 use crate::wire::{HeaderTemplate, PlainSegment, SegmentHead, SeqNum, TcpFlags, TcpOptions, TcpPacket, continues};
 use crate::zbuf::Zbuf;
 
-/// Whether a plain frame's checksums are right, where the port does not say so itself.
+/// Whether `next` continues the run of `first` with right checksums, where the port does not say so itself.
 #[inline(never)]
-fn verified(frame: &RxFrame) -> bool {
-    PlainSegment::checksums_hold(&frame.data, frame.meta.checksum)
+fn verified_next(first: &RxFrame, next: &RxFrame, seq: SeqNum) -> bool {
+    continues(&first.data, &next.data, seq).is_some() && PlainSegment::checksums_hold(&next.data, next.meta.checksum)
 }
 
 impl<Q: NicQueue> Stack<'_, Q> {
@@ -27,23 +27,21 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let Some(frame) = burst.peek(0) else { return false };
         let slot = self.last;
         if slot != NIL
+            && (frame.meta.checksum.is_good() || self.verified(slot, frame))
             && let Some(seg) = PlainSegment::read(&frame.data)
         {
             let (budget, now_ms) = (self.config.tcp.rcv_budget, self.now_ms);
             let conn = self.conns.at_mut(slot);
-            if conn.key.is_v4(seg.addrs, seg.ports)
-                && (frame.meta.checksum.is_good() || verified(frame))
-                && conn.predicted(budget, &seg)
-            {
+            if conn.key.is_v4(seg.addrs, seg.ports) && conn.predicted(budget, &seg) {
                 conn.ts_recent_ms = now_ms;
                 let mut segments = 1;
                 if seg.payload_len > 0 {
                     let before = conn.rcv_nxt;
                     let mut nxt = before + seg.payload_len;
                     while let Some(next) = burst.peek(segments)
+                        && (next.meta.checksum.is_good() || verified_next(frame, next, nxt))
                         && let Some(len) = continues(&frame.data, &next.data, nxt)
                         && len <= conn.rcv_adv.distance_from(nxt)
-                        && (next.meta.checksum.is_good() || verified(next))
                     {
                         nxt += len;
                         segments += 1;
@@ -81,6 +79,14 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let Some(frame) = burst.pop() else { return false };
         self.frame_parsed(path, frame, app);
         true
+    }
+
+    /// Whether it is a plain frame of that connection with right checksums, where the port does not say so itself.
+    #[inline(never)]
+    fn verified(&self, slot: u32, frame: &RxFrame) -> bool {
+        let ours = |seg: PlainSegment| self.conns.at(slot).key.is_v4(seg.addrs, seg.ports);
+        PlainSegment::read(&frame.data).is_some_and(ours)
+            && PlainSegment::checksums_hold(&frame.data, frame.meta.checksum)
     }
 
     #[inline(never)]

@@ -33,6 +33,8 @@ pub(crate) struct Bench {
     pub(crate) size: u32,
     pub(crate) depth: u32,
     pub(crate) duration: Duration,
+    /// The how manieth try.
+    pub(crate) attempt: u32,
 }
 
 /// What it measured.
@@ -64,6 +66,13 @@ pub(crate) struct Transfer {
     pub(crate) seconds: f64,
     pub(crate) sha256_local: String,
     pub(crate) sha256_remote: String,
+}
+
+impl Health {
+    /// Whether nothing was sent again; where that is not told, nothing is known against it.
+    pub(crate) fn is_clean(self) -> bool {
+        self.retransmits.unwrap_or(0) == 0 && self.rtos.unwrap_or(0) == 0
+    }
 }
 
 impl Row {
@@ -112,7 +121,7 @@ impl Luna {
 
     /// Runs knbench against a server of its own.
     pub(crate) fn bench(&self, veth: &VethPair, link: Link, bench: Bench, progress: &mut Progress) -> Result<Row> {
-        let tag = format!("{link:?}-bench-{}", bench.depth);
+        let tag = format!("{link:?}-bench-{}-{}", bench.depth, bench.attempt);
         progress.note("starting the server");
         let server = self.serve(veth, link, &tag)?;
         let mut command = self.command(veth, link, Side::Client, "knbench", &server.socket);

@@ -16,16 +16,29 @@ pub(crate) struct Report {
     sample: Sample,
     pub(crate) files: Vec<Transferred>,
     pub(crate) rows: Vec<Row>,
+    /// Runs that were made once more.
+    pub(crate) repeated: u32,
 }
 
 impl Report {
     pub(crate) fn new(sample: &Sample) -> Self {
-        Self { sample: sample.clone(), files: Vec::new(), rows: Vec::new() }
+        Self { sample: sample.clone(), files: Vec::new(), rows: Vec::new(), repeated: 0 }
     }
 
     /// Whether every file arrived as it was sent.
     pub(crate) fn intact(&self) -> bool {
         self.files.iter().all(|file| file.intact)
+    }
+
+    /// Whether Luna sent nothing again: the kernel's own retransmissions are not ours to judge.
+    pub(crate) fn clean(&self) -> bool {
+        self.luna().all(Health::is_clean)
+    }
+
+    fn luna(&self) -> impl Iterator<Item = Health> + '_ {
+        let files = self.files.iter().map(|file| (file.link, file.health));
+        let all = files.chain(self.rows.iter().map(|row| (row.link, row.health)));
+        all.filter(|(link, _)| link.is_luna()).map(|(_, health)| health)
     }
 
     /// Requests per second relative to kernel TCP with the same packets; `None` without that row.
@@ -101,19 +114,18 @@ impl fmt::Display for Report {
         if let Some((sent, answered)) = self.files.iter().find_map(|file| file.pings) {
             writeln!(f, "ping of the same address while Luna traffic ran: the kernel answered {answered} of {sent}")?;
         }
-        let healths = self
-            .files
-            .iter()
-            .map(|file| (file.link, file.health))
-            .chain(self.rows.iter().map(|row| (row.link, row.health)));
-        let luna: Vec<Health> = healths.filter(|(link, _)| link.is_luna()).map(|(_, health)| health).collect();
+        let luna: Vec<Health> = self.luna().collect();
         let sum = |field: fn(&Health) -> Option<u64>| luna.iter().map(field).sum::<Option<u64>>();
         write!(
             f,
             "Luna, all runs, both sides: {} retransmissions, {} retransmission timeouts",
             or_dash(sum(|health| health.retransmits)),
             or_dash(sum(|health| health.rtos))
-        )
+        )?;
+        if self.repeated > 0 {
+            write!(f, "; {} runs with some were repeated", self.repeated)?;
+        }
+        Ok(())
     }
 }
 

@@ -79,9 +79,10 @@ pub(crate) fn run(
     veth: &VethPair,
     link: Link,
     sample: &Sample,
+    attempt: u32,
     progress: &mut Progress,
 ) -> Result<Transferred> {
-    let tag = format!("{link:?}-file");
+    let tag = format!("{link:?}-file-{attempt}");
     let name = sample.path.file_name().context("a file has a name")?.to_string_lossy().into_owned();
     let server = luna.serve(veth, link, &tag)?;
     let ping = if link == Link::AfXdp { Some(Ping::start(veth)?) } else { None };

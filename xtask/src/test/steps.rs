@@ -117,6 +117,9 @@ fn tests_dpdk(runner: &mut Runner) -> Result<Outcome> {
     let args = [&targets, &DPDK[..], &["--", "--include-ignored", "--test-threads=1"]].concat();
     runner.run_tests(cargo(&args))?;
     runner.run(cargo(&["test", "--no-fail-fast", "--doc", "-p", "luna-host", "--features", "dpdk"]))?;
+    let mut interrupted = cargo(&["test", "-p", "xtask", "--features", "system", "--test", "interrupt"]);
+    interrupted.env("LUNA_BINARY", target_dir().join("debug/luna"));
+    runner.run_tests(interrupted)?;
     Ok(Outcome::Done)
 }
 

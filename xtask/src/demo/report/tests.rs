@@ -32,6 +32,19 @@ fn the_closing_line_counts_lunas_rows_only_and_admits_what_it_does_not_know() {
     report.rows =
         vec![row(Link::Memif, 1, 1.0, Some(2)), row(Link::AfXdp, 1, 1.0, Some(3)), row(Link::Kernel, 1, 1.0, Some(9))];
     assert!(report.to_string().ends_with("5 retransmissions, 5 retransmission timeouts"));
+    assert!(!report.clean());
+    report.repeated = 2;
+    assert!(report.to_string().ends_with("5 retransmission timeouts; 2 runs with some were repeated"));
+    report.repeated = 0;
     report.rows.push(row(Link::Virtio, 1, 1.0, None));
     assert!(report.to_string().ends_with("- retransmissions, - retransmission timeouts"));
+}
+
+#[test]
+fn a_lossless_run_is_one_where_luna_sent_nothing_again() {
+    let mut report = report();
+    report.rows = vec![row(Link::Memif, 1, 1.0, Some(0)), row(Link::Kernel, 1, 1.0, Some(9))];
+    assert!(report.clean());
+    report.rows.push(row(Link::Virtio, 1, 1.0, Some(1)));
+    assert!(!report.clean());
 }
