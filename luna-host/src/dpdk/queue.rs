@@ -337,7 +337,7 @@ impl NicQueue for DpdkQueue {
             }
             Err(NotBuilt::NoObjs(header)) => Err(header),
             Err(NotBuilt::Revoked) => {
-                self.drop_frame(payload);
+                self.drop_frame();
                 Ok(())
             }
         }

@@ -401,14 +401,13 @@ fn revoked(bench: &mut Bench, to: [u8; 6]) {
     for expected in [1, 0] {
         let mut header = bench.queue.header_pool().alloc_with_headroom(128).unwrap();
         frames::write_header(header.append(HEADER as u32).unwrap(), 0, 500, (bench.mac(), to), false);
-        let mut frags = TxFrags::new();
-        frags.push(Frag::from(region.buffer(&bench.payload, 100, 500).unwrap())).unwrap();
+        let payload = Frag::from(region.buffer(&bench.payload, 100, 500).unwrap());
         if expected == 0 {
             region.revoke();
         }
         let dropped = bench.queue.stats().tx_dropped;
-        assert!(bench.queue.tx(header, &mut frags, frames::meta(false)).is_ok());
-        assert!(frags.is_empty());
+        assert!(bench.queue.tx(header, &[payload.lend()], frames::meta(false)).is_ok());
+        drop(payload);
         bench.queue.flush();
         bench.queue.rx_burst(&mut burst);
         assert_eq!((burst.len(), bench.queue.stats().tx_dropped - dropped), (expected, 1 - expected as u64));
