@@ -361,9 +361,7 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
     /// # Errors
     /// [`Stale`].
     pub fn info(&self, conn: ConnId) -> Result<TcpInfo, Stale> {
-        let slot = self.stack.slot_of(conn)?;
-        let c = self.stack.conns.at(slot);
-        Ok(c.info(self.stack.profiles.get(c.profile)))
+        self.stack.info(conn)
     }
 
     /// Both ends of a connection: local, remote.
