@@ -8,6 +8,7 @@
 //! | [`wire`] | Ethernet, IPv4, IPv6, TCP: parsed once, built from templates | |
 //! | [`tcp`] | the protocol (RFC 9293) as data and pure steps | §4.2, §9 |
 //! | [`stack`] | one thread's loop, inline run-to-completion | §5 |
+//! | [`socket`] | the same TCP as sockets over bare IP packets, without the loop | |
 //! | [`rpc`] | slim frames and sessions over any byte stream | §4.1 |
 //!
 //! Absent on purpose: an operating system, a heap, globals, threads, clocks, and panics on anything from the wire.
@@ -18,6 +19,7 @@ mod fmt;
 pub mod nic;
 pub mod rpc;
 mod slab;
+pub mod socket;
 pub mod stack;
 pub mod tcp;
 pub mod time;

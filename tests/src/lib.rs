@@ -1,4 +1,4 @@
-//! What Luna's system tests and benches share: memory without DPDK, stacks joined by the in-memory pair, the RPC echo over
+//! What Luna's system tests and benches share: memory without DPDK, sockets over bare packets, stacks joined by the in-memory pair, the RPC echo over
 //! them, the same echo over smoltcp, and the counting of instructions by callgrind.
 //!
 //! Everything here runs both ends in one thread on a clock of its own, so that two runs do exactly the same.
@@ -10,4 +10,5 @@ pub mod pair;
 pub mod scenario;
 pub mod segments;
 pub mod smoltcp_echo;
+pub mod sockets;
 pub mod stream;

@@ -33,13 +33,14 @@ impl<Q: NicQueue> Stack<'_, Q> {
         if !c.out_of_order.is_empty() || !c.flags.timestamps() || c.flags.disorder() || c.flags.persist() {
             return false;
         }
-        let edge = c.window_edge(&self.config.tcp);
+        let config = self.profiles.get(c.profile);
+        let edge = c.window_edge(config);
         let window = (edge.distance_from(c.rcv_nxt) >> c.rcv_scale).min(0xffff) as u16;
         let ts = (c.tsval(self.now_ms), c.ts_recent);
         let Some(plain) = template.plain(c.rcv_nxt, window, ts) else { return false };
         let meta = TxMeta { l2_len: 14, l3_len: 20, l4_len: 32, ipv6: false, offload_checksum: offload };
         let mss = u32::from(c.mss);
-        let nagle = self.config.tcp.nagle;
+        let nagle = config.nagle;
         let mut flight = c.in_flight();
         let window = c.congestion.window().min(c.snd_wnd);
         let (mut seq, mut at) = (c.snd_nxt, c.send.next);
@@ -96,8 +97,8 @@ impl<Q: NicQueue> Stack<'_, Q> {
             c.flags.set_ack_now(false);
             c.flags.set_data_sent(true);
             if c.rto_at == Instant::FAR {
-                c.arm_rto(now, &self.config.tcp);
-                c.cold.give_up_at = now + self.config.tcp.user_timeout;
+                c.arm_rto(now, config);
+                c.cold.give_up_at = now + config.user_timeout;
             }
             self.counters.bytes_out += u64::from(len);
         }

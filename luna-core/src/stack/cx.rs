@@ -9,7 +9,7 @@ use super::flow::FlowKey;
 use super::{Bind, ConnId, ConnectError, ListenError, ListenerId, PathId, SendError, Stack, Stale, listener, path};
 use crate::counters::Counters;
 use crate::nic::NicQueue;
-use crate::tcp::{State, TcpInfo};
+use crate::tcp::{ProfileId, State, TcpInfo};
 use crate::time::Instant;
 use crate::wire::MacAddr;
 use crate::zbuf::{Frag, Pool, Zbuf};
@@ -30,13 +30,15 @@ pub struct Connect {
     pub path: Option<PathId>,
     /// The application's own number for the connection.
     pub user: u64,
+    /// Its settings.
+    pub profile: ProfileId,
 }
 
 impl Connect {
     /// To `remote`, everything else left to the stack.
     #[must_use]
     pub const fn to(remote: SocketAddr) -> Self {
-        Self { remote, local: None, ports: CLIENT_PORTS, path: None, user: 0 }
+        Self { remote, local: None, ports: CLIENT_PORTS, path: None, user: 0, profile: ProfileId::DEFAULT }
     }
 }
 
@@ -44,8 +46,8 @@ impl<Q: NicQueue> Stack<'_, Q> {
     /// Receiver's side of silly window avoidance (RFC 9293 §3.8.6.2.2): only a worthwhile opening is announced.
     #[cold]
     fn announce_window(&mut self, slot: u32) {
-        let config = &self.config.tcp;
         let c = self.conns.at_mut(slot);
+        let config = self.profiles.get(c.profile);
         let open = c.rcv_adv.distance_from(c.rcv_nxt);
         let gain = c.window_edge(config).distance_from(c.rcv_nxt).saturating_sub(open);
         if gain >= c.worthwhile_window(config, 2) {
@@ -82,6 +84,9 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
         if !ours || bind.path.is_some_and(|p| p.index() >= s.paths.len()) {
             return Err(ListenError::NotOurAddress);
         }
+        if !s.profiles.contains(bind.profile) {
+            return Err(ListenError::NoProfile);
+        }
         let same = |b: Bind| b.port == bind.port && b.addr == bind.addr && b.path == bind.path;
         if s.listeners.iter().any(|l| l.bind.is_some_and(same)) {
             return Err(ListenError::InUse);
@@ -91,6 +96,7 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
         l.bind = Some(bind);
         l.user = user;
         l.pending = 0;
+        s.profiles.take(bind.profile.0);
         Ok(ListenerId { slot: slot as u32, generation: l.generation })
     }
 
@@ -100,8 +106,10 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
     /// [`Stale`].
     pub fn unlisten(&mut self, id: ListenerId) -> Result<(), Stale> {
         let l = listener::get(self.stack.listeners, id).ok_or(Stale)?;
-        l.bind = None;
         l.generation = l.generation.wrapping_add(1);
+        if let Some(bind) = l.bind.take() {
+            self.stack.profiles.give_back(bind.profile.0);
+        }
         Ok(())
     }
 
@@ -114,6 +122,9 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
         let remote = to.remote.ip();
         if to.remote.port() == 0 || remote.is_multicast() || remote.is_unspecified() || *to.ports.start() == 0 {
             return Err(ConnectError::BadAddress);
+        }
+        if !s.profiles.contains(to.profile) {
+            return Err(ConnectError::NoProfile);
         }
         let path = match to.path {
             Some(p) => p.index(),
@@ -129,10 +140,10 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
         }
         let key = self.choose_port(&to, local)?;
         let s = &mut *self.stack;
-        let slot = s.new_connection(State::SynSent, &key, path as u8).ok_or(ConnectError::Full)?;
+        let slot = s.new_connection(State::SynSent, &key, path as u8, to.profile).ok_or(ConnectError::Full)?;
         let c = s.conns.at_mut(slot);
         c.cold.user = to.user;
-        c.cold.give_up_at = s.now + s.config.tcp.connect_timeout;
+        c.cold.give_up_at = s.now + s.profiles.get(c.profile).connect_timeout;
         c.cold.listener = crate::slab::NIL;
         s.set_template(slot, None);
         s.counters.active_opens += 1;
@@ -211,7 +222,7 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
         if foreign && iov.iter().any(Frag::is_revoked) {
             return Err(SendError::Revoked);
         }
-        let limit = u64::from(s.config.tcp.snd_buf);
+        let limit = u64::from(s.profiles.get(c.profile).snd_buf);
         if total > limit || parts > s.sends.capacity() as usize {
             return Err(SendError::TooLarge);
         }
@@ -240,7 +251,7 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
         let c = s.conns.at_mut(slot);
         c.rcv_held = c.rcv_held.saturating_sub(bytes);
         // Only a window that has become small is worth a segment of its own.
-        if c.rcv_adv.distance_from(c.rcv_nxt) < s.config.tcp.rcv_wnd / 2 {
+        if c.rcv_adv.distance_from(c.rcv_nxt) < s.profiles.get(c.profile).rcv_wnd / 2 {
             s.announce_window(slot);
         }
         Ok(())
@@ -266,8 +277,9 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
     pub fn close(&mut self, conn: ConnId) -> Result<(), Stale> {
         let s = &mut *self.stack;
         let slot = s.slot_of(conn)?;
-        let (now, limit) = (s.now, s.config.tcp.fin_wait_2);
+        let now = s.now;
         let c = s.conns.at_mut(slot);
+        let limit = s.profiles.get(c.profile).fin_wait_2;
         if c.state == State::SynSent {
             // Nothing was agreed on yet.
             c.flags.set_aborting(true);
@@ -349,8 +361,7 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
     /// # Errors
     /// [`Stale`].
     pub fn info(&self, conn: ConnId) -> Result<TcpInfo, Stale> {
-        let slot = self.stack.slot_of(conn)?;
-        Ok(self.stack.conns.at(slot).info(&self.stack.config.tcp))
+        self.stack.info(conn)
     }
 
     /// Both ends of a connection: local, remote.

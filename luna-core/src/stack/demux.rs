@@ -9,7 +9,7 @@ use super::flow::FlowKey;
 use super::{App, Stack, listener, seed_words};
 use crate::nic::{NicQueue, RxBurst, RxFrame};
 use crate::slab::NIL;
-use crate::tcp::State;
+use crate::tcp::{ProfileId, State};
 use crate::wire::{HeaderTemplate, PlainSegment, SegmentHead, SeqNum, TcpFlags, TcpOptions, TcpPacket, continues};
 use crate::zbuf::Zbuf;
 
@@ -30,8 +30,9 @@ impl<Q: NicQueue> Stack<'_, Q> {
             && (frame.meta.checksum.is_good() || self.verified(slot, frame))
             && let Some(seg) = PlainSegment::read(&frame.data)
         {
-            let (budget, now_ms) = (self.config.tcp.rcv_budget, self.now_ms);
+            let now_ms = self.now_ms;
             let conn = self.conns.at_mut(slot);
+            let budget = self.profiles.get(conn.profile).rcv_budget;
             if conn.key.is_v4(seg.addrs, seg.ports) && conn.predicted(budget, &seg) {
                 conn.ts_recent_ms = now_ms;
                 let mut segments = 1;
@@ -140,7 +141,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         if self.conns.at(slot).state >= State::Established {
             0
         } else {
-            self.mss_for(self.conns.at(slot).path, packet.src)
+            self.mss_for(self.conns.at(slot).path, packet.src, self.profiles.get(self.conns.at(slot).profile))
         }
     }
 
@@ -186,14 +187,16 @@ impl<Q: NicQueue> Stack<'_, Q> {
             self.counters.not_ours += 1;
             return;
         }
-        let Some(slot) = self.new_connection(State::SynReceived, key, path) else {
+        let profile = self.listeners.get(l as usize).and_then(|x| x.bind).map_or(ProfileId::DEFAULT, |b| b.profile);
+        let Some(slot) = self.new_connection(State::SynReceived, key, path, profile) else {
             self.counters.connections_full += 1;
             return;
         };
-        let our_mss = self.mss_for(path, packet.src);
-        let (now_ms, config) = (self.now_ms, self.config.tcp);
+        let config = self.profiles.get(profile.0);
+        let our_mss = self.mss_for(path, packet.src, config);
+        let now_ms = self.now_ms;
         let conn = self.conns.at_mut(slot);
-        conn.take_syn(packet.tcp.seq, packet.tcp.window, &options, our_mss, now_ms, &config);
+        conn.take_syn(packet.tcp.seq, packet.tcp.window, &options, our_mss, now_ms, config);
         conn.flags.set_passive(true);
         conn.cold.listener = l;
         conn.cold.give_up_at = self.now + config.connect_timeout;
@@ -210,14 +213,16 @@ impl<Q: NicQueue> Stack<'_, Q> {
     }
 
     /// A slot with its flow entry, or `None` when a table is full.
-    pub(super) fn new_connection(&mut self, state: State, key: &FlowKey, path: u8) -> Option<u32> {
+    pub(super) fn new_connection(&mut self, state: State, key: &FlowKey, path: u8, profile: ProfileId) -> Option<u32> {
         if self.flows.is_full() {
             return None;
         }
         let slot = self.conns.alloc()?;
         let iss = self.initial_sequence(key);
         let ts_offset = self.keyed_hash(key, 1) as u32;
-        self.conns.at_mut(slot).open(state, *key, path, iss, ts_offset, &self.config.tcp);
+        self.profiles.take(profile.0);
+        let config = self.profiles.get(profile.0);
+        self.conns.at_mut(slot).open(state, *key, (path, profile.0), iss, ts_offset, config);
         // Checked above.
         let _ = self.flows.insert(key, slot);
         Some(slot)
@@ -282,6 +287,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
     pub(super) fn set_template(&mut self, slot: u32, learned: Option<crate::wire::MacAddr>) -> bool {
         let conn = self.conns.at(slot);
         let (remote, local) = conn.key.addrs();
+        let config = self.profiles.get(conn.profile);
         let Some(p) = self.paths.get(usize::from(conn.path)) else { return false };
         let known = p.next_hop(remote).and_then(|hop| super::path::lookup(self.neighbors, conn.path, hop));
         let Some(mac) = known.or(learned) else {
@@ -296,10 +302,10 @@ impl<Q: NicQueue> Stack<'_, Q> {
             remote,
             conn.key.local_port(),
             conn.key.remote_port(),
-            self.config.tcp.ttl,
+            config.ttl,
         );
         let conn = self.conns.at_mut(slot);
-        conn.cold.template = template.ok();
+        conn.cold.template = template.ok().map(|t| t.with_tos(config.tos));
         conn.flags.set_needs_neighbor(conn.cold.template.is_none());
         conn.cold.template.is_some()
     }

@@ -159,6 +159,8 @@ pub enum ConnectError {
     Full,
     /// Port 0, or a group address.
     BadAddress,
+    /// No such profile.
+    NoProfile,
 }
 
 impl fmt::Display for ConnectError {
@@ -170,6 +172,7 @@ impl fmt::Display for ConnectError {
             Self::PortsInUse => "every local port of the range is in use towards this peer",
             Self::Full => "the connection table is full",
             Self::BadAddress => "not an address and port that one can connect to",
+            Self::NoProfile => "no such profile",
         })
     }
 }
@@ -187,6 +190,8 @@ pub enum ListenError {
     BadPort,
     /// No such path, or the address is not one of its.
     NotOurAddress,
+    /// No such profile.
+    NoProfile,
 }
 
 impl fmt::Display for ListenError {
@@ -196,6 +201,7 @@ impl fmt::Display for ListenError {
             Self::Full => "the listener table is full",
             Self::BadPort => "port 0 cannot be listened on",
             Self::NotOurAddress => "the address does not belong to the path",
+            Self::NoProfile => "no such profile",
         })
     }
 }

@@ -3,6 +3,7 @@
 use core::net::IpAddr;
 
 use super::ids::{ListenerId, PathId};
+use crate::tcp::ProfileId;
 
 /// Where to listen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,13 +16,15 @@ pub struct Bind {
     pub path: Option<PathId>,
     /// Most connections whose handshake is not finished.
     pub backlog: u32,
+    /// Settings of the connections that come in here.
+    pub profile: ProfileId,
 }
 
 impl Bind {
     /// Every address and path.
     #[must_use]
     pub const fn port(port: u16) -> Self {
-        Self { addr: None, port, path: None, backlog: 128 }
+        Self { addr: None, port, path: None, backlog: 128, profile: ProfileId::DEFAULT }
     }
 }
 

@@ -16,6 +16,7 @@ mod ids;
 mod listener;
 mod output;
 mod path;
+mod settings;
 mod storage;
 mod timers;
 mod transmit;
@@ -31,7 +32,7 @@ use crate::tcp::input::Env;
 use crate::tcp::reassembly::OutOfOrders;
 use crate::tcp::segments::Segments;
 use crate::tcp::send_queue::{OwnFrags, SendEntries};
-use crate::tcp::{AckEnv, TcpConfig, TxCopies};
+use crate::tcp::{AckEnv, Profiles, TcpConfig, TxCopies};
 use crate::time::{Duration, Instant};
 use crate::wire::MAX_HEADER_LEN;
 
@@ -54,7 +55,7 @@ pub struct StackConfig {
     pub id: u8,
     /// Unpredictable bytes: keys of sequence numbers (RFC 6528), timestamps, the flow table and port choice.
     pub seed: [u8; 32],
-    /// Settings of its connections.
+    /// Settings of its connections: profile 0. Others join it by [`Stack::add_profile`].
     pub tcp: TcpConfig,
 }
 
@@ -91,6 +92,7 @@ impl ChallengeLimit {
 /// One thread's TCP stack.
 pub struct Stack<'m, Q> {
     config: StackConfig,
+    profiles: Profiles,
     conns: Slab<'m, Connection>,
     flows: FlowTable<'m>,
     segments: Segments<'m>,
@@ -156,6 +158,7 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
         let flows = FlowTable::new(storage.flows, [a, b]).ok_or(ConfigError::FlowTableSize)?;
         Ok(Self {
             config,
+            profiles: Profiles::new(config.tcp),
             conns: Slab::new(storage.connections),
             flows,
             segments: Slab::new(storage.segments),
@@ -377,21 +380,22 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
     /// A connection and the rest of the stack as TCP sees it.
     #[inline(always)]
     fn split(&mut self, slot: u32) -> (&mut Connection, Env<'_, 'm>) {
+        let conn = self.conns.at_mut(slot);
         let ack = AckEnv {
             now: self.now,
-            config: &self.config.tcp,
+            config: self.profiles.get(conn.profile),
             segments: &mut self.segments,
             sends: &mut self.sends,
             counters: &mut self.counters,
         };
         let env =
             Env { ack, out_of_order: &mut self.out_of_order, challenge: &mut self.challenge, now_ms: self.now_ms };
-        (self.conns.at_mut(slot), env)
+        (conn, env)
     }
 
-    fn mss_for(&self, path: u8, remote: IpAddr) -> u16 {
+    fn mss_for(&self, path: u8, remote: IpAddr, config: &TcpConfig) -> u16 {
         let mtu = self.paths.get(usize::from(path)).map_or(576, |p| p.queue.caps().mtu);
-        crate::tcp::handshake::advertised_mss(mtu, remote.is_ipv6(), &self.config.tcp)
+        crate::tcp::handshake::advertised_mss(mtu, remote.is_ipv6(), config)
     }
 }
 

@@ -130,18 +130,17 @@ impl<Q: NicQueue> Stack<'_, Q> {
     /// An acknowledgment that found nothing to ride on.
     #[inline(always)]
     fn output_ack(&mut self, slot: u32) -> Output {
-        let ratio = self.config.tcp.ack_ratio;
         let now = self.now;
-        let delay = self.config.tcp.ack_delay;
         let c = self.conns.at_mut(slot);
-        if c.flags.ack_now() || c.ack_owed >= ratio {
+        let config = self.profiles.get(c.profile);
+        if c.flags.ack_now() || c.ack_owed >= config.ack_ratio {
             let seq = c.snd_nxt;
             if !self.transmit_ack(slot, seq) {
                 return Output::Stalled;
             }
             self.counters.acks_out += 1;
         } else if c.ack_owed > 0 && c.ack_at == Instant::FAR {
-            c.ack_at = now + delay;
+            c.ack_at = now + config.ack_delay;
         }
         Output::Done
     }
@@ -159,8 +158,9 @@ impl<Q: NicQueue> Stack<'_, Q> {
         if !self.transmit_syn(slot) {
             return Output::Stalled;
         }
-        let (now, config) = (self.now, self.config.tcp);
+        let now = self.now;
         let c = self.conns.at_mut(slot);
+        let config = self.profiles.get(c.profile);
         c.flags.set_syn_pending(false);
         c.flags.set_ack_now(false);
         if c.snd_nxt == c.cold.iss {
@@ -171,7 +171,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
             c.cold.syn_sent_at = Instant::FAR;
         }
         if c.rto_at == Instant::FAR {
-            c.arm_rto(now, &config);
+            c.arm_rto(now, config);
         }
         Output::Done
     }
@@ -205,7 +205,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
             if sent < piece.len {
                 self.split_segment(slot, i, sent);
             }
-            let (now, config) = (self.now, self.config.tcp);
+            let now = self.now;
             let s = self.segments.at_mut(i);
             s.flags.set_lost(false);
             s.flags.set_retransmitted(true);
@@ -214,7 +214,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
             let c = self.conns.at_mut(slot);
             c.cold.retransmits += 1;
             if c.rto_at == Instant::FAR {
-                c.arm_rto(now, &config);
+                c.arm_rto(now, self.profiles.get(c.profile));
             }
         }
     }
@@ -273,7 +273,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
                     c.rto_at = Instant::FAR;
                 }
                 len = wnd_room;
-            } else if len < mss && self.config.tcp.nagle && flight > 0 && !fin {
+            } else if len < mss && self.profiles.get(c.profile).nagle && flight > 0 && !fin {
                 return Output::Done;
             }
             if self.segments.available() == 0 {
@@ -315,8 +315,9 @@ impl<Q: NicQueue> Stack<'_, Q> {
             next: NIL,
             flags,
         };
-        let (now, config) = (self.now, &self.config.tcp);
+        let now = self.now;
         let c = self.conns.at_mut(slot);
+        let config = self.profiles.get(c.profile);
         c.segments.push(&mut self.segments, i);
         c.send.next = at;
         c.snd_nxt = piece.seq + (sent + u32::from(fin));
@@ -341,14 +342,15 @@ impl<Q: NicQueue> Stack<'_, Q> {
 
     #[cold]
     fn enter_persist(&mut self, slot: u32) {
-        let (now, config) = (self.now, self.config.tcp);
+        let now = self.now;
         let c = self.conns.at_mut(slot);
+        let config = self.profiles.get(c.profile);
         if c.flags.persist() {
             return;
         }
         c.flags.set_persist(true);
         c.backoff = 0;
-        c.arm_rto(now, &config);
+        c.arm_rto(now, config);
         c.cold.give_up_at = now + config.user_timeout;
     }
 }

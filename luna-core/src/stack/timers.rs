@@ -43,7 +43,12 @@ impl<Q: NicQueue> Stack<'_, Q> {
             c.flags.set_ack_now(true);
             self.mark_dirty(slot);
         }
-        if self.conns.at(slot).rto_at <= now {
+        let c = self.conns.at(slot);
+        if c.rto_at <= now {
+            let retries = self.profiles.get(c.profile).syn_retries;
+            if !c.state.synchronised() && retries > 0 && c.backoff >= retries {
+                return self.give_up(slot, app);
+            }
             self.retransmission_timeout(slot);
         }
         self.arm(slot);

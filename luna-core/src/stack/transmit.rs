@@ -67,7 +67,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
             self.counters.no_header_obj += 1;
             return Sent::Stalled;
         };
-        let edge = c.window_edge(&self.config.tcp);
+        let edge = c.window_edge(self.profiles.get(c.profile));
         let window = (edge.distance_from(c.rcv_nxt) >> c.rcv_scale).min(0xffff) as u16;
         let mut flags = TcpFlags::ACK;
         if piece.push {
@@ -135,7 +135,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
     pub(super) fn transmit_ack(&mut self, slot: u32, seq: SeqNum) -> bool {
         let c = self.conns.at_mut(slot);
         let Some(template) = c.cold.template else { return false };
-        let edge = c.window_edge(&self.config.tcp);
+        let edge = c.window_edge(self.profiles.get(c.profile));
         let window = (edge.distance_from(c.rcv_nxt) >> c.rcv_scale).min(0xffff) as u16;
         let ts = c.flags.timestamps().then(|| (c.tsval(self.now_ms), c.ts_recent));
         let mut head = SegmentHead { seq, ack: c.rcv_nxt, flags: TcpFlags::ACK, window, ts, ecn: 0, options: None };
@@ -160,17 +160,18 @@ impl<Q: NicQueue> Stack<'_, Q> {
 
     /// Sends SYN or SYN-ACK.
     pub(super) fn transmit_syn(&mut self, slot: u32) -> bool {
-        let (now_ms, config) = (self.now_ms, self.config.tcp);
+        let now_ms = self.now_ms;
         let c = self.conns.at(slot);
+        let config = self.profiles.get(c.profile);
         let (path, remote) = (c.path, c.key.addrs().0);
         let Some(template) = c.cold.template else { return false };
-        let options = c.syn_options(self.mss_for(path, remote), now_ms, &config);
+        let options = c.syn_options(self.mss_for(path, remote, config), now_ms, config);
         let answer = c.state == State::SynReceived;
         let head = SegmentHead {
             seq: c.cold.iss,
             ack: if answer { c.rcv_nxt } else { SeqNum(0) },
             flags: if answer { TcpFlags::SYN.union(TcpFlags::ACK) } else { TcpFlags::SYN },
-            window: crate::tcp::handshake::syn_window(&config) as u16,
+            window: crate::tcp::handshake::syn_window(config) as u16,
             ts: None,
             ecn: 0,
             options: Some(&options),

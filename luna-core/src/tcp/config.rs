@@ -2,10 +2,13 @@
 
 use crate::time::Duration;
 
-/// Every constant that a deployment may want otherwise. One set per stack; a connection takes what holds when it is made.
+/// Every constant that a deployment, a peer or a conformance suite may want otherwise.
+///
+/// A stack begins with one set and takes more as profiles ([`crate::stack::Stack::add_profile`]); `connect` and `listen`
+/// name one, and each connection keeps the number of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TcpConfig {
-    /// Largest window advertised, in bytes of payload.
+    /// Largest window advertised, in bytes of payload (a socket's receive buffer).
     pub rcv_wnd: u32,
     /// Most memory that received, still held data may pin per connection, in bytes of whole objs (true size). The
     /// window closes as it fills: keep it at least twice `rcv_wnd`.
@@ -14,6 +17,10 @@ pub struct TcpConfig {
     pub snd_buf: u32,
     /// Upper bound of the segment size beside the port's MTU; 0 for none.
     pub max_mss: u16,
+    /// Segment size of an IPv4 peer whose SYN does not say (RFC 9293 §3.7.1: 536).
+    pub default_mss: u16,
+    /// The same for IPv6 (RFC 9293 §3.7.1: 1220).
+    pub default_mss_v6: u16,
     /// Initial congestion window, in segments (RFC 6928 has 10).
     pub initial_window: u16,
     /// Floor of the retransmission timeout (paper §9: 4 ms).
@@ -28,6 +35,8 @@ pub struct TcpConfig {
     pub ack_delay: Duration,
     /// Segments owed before an acknowledgment leaves at a burst's end.
     pub ack_ratio: u8,
+    /// Give up a connection attempt when so many repetitions of our SYN (or SYN-ACK) were not answered; 0: only by time.
+    pub syn_retries: u8,
     /// Give up a connection attempt after this.
     pub connect_timeout: Duration,
     /// Give up a connection whose data is not acknowledged for this long (RFC 5482's meaning, local).
@@ -42,10 +51,14 @@ pub struct TcpConfig {
     pub sack: bool,
     /// Offer window scaling (RFC 7323).
     pub window_scaling: bool,
+    /// The scale to offer, at most 14; `None` for the smallest that lets the window field say `rcv_wnd`.
+    pub window_scale: Option<u8>,
     /// Hold back small segments while data is in flight (RFC 896).
     pub nagle: bool,
     /// IPv4 TTL and IPv6 hop limit.
     pub ttl: u8,
+    /// IPv4 type of service or IPv6 traffic class; its two low bits belong to ECN and are not taken from here.
+    pub tos: u8,
 }
 
 impl TcpConfig {
@@ -55,6 +68,8 @@ impl TcpConfig {
         rcv_budget: 2 << 20,
         snd_buf: 4 << 20,
         max_mss: 0,
+        default_mss: 536,
+        default_mss_v6: 1220,
         initial_window: 32,
         min_rto: Duration::from_millis(4),
         max_rto: Duration::from_secs(1),
@@ -62,6 +77,7 @@ impl TcpConfig {
         max_ack_delay: Duration::from_micros(200),
         ack_delay: Duration::from_micros(100),
         ack_ratio: 2,
+        syn_retries: 0,
         connect_timeout: Duration::from_secs(5),
         user_timeout: Duration::from_secs(10),
         time_wait: Duration::from_secs(1),
@@ -69,8 +85,10 @@ impl TcpConfig {
         timestamps: true,
         sack: true,
         window_scaling: true,
+        window_scale: None,
         nagle: false,
         ttl: 64,
+        tos: 0,
     };
 
     /// For peers that delay acknowledgments as Linux does (40 ms): a floor of 200 ms under the timeout.
@@ -84,6 +102,31 @@ impl TcpConfig {
         user_timeout: Duration::from_secs(100),
         ..Self::DATACENTER
     };
+
+    /// What the RFCs say where they give a number: RFC 9293 (MSL of 2 minutes, hence TIME-WAIT of 4; user timeout of 5;
+    /// Nagle's algorithm on), 6298 (initial and minimum timeout 1 s, cap 60 s), 6928 (initial window of 10 segments), 5681
+    /// §4.2 and 9293 §3.8.6.3 (an acknowledgment for every second segment, within 500 ms; 200 ms here, as is usual), 1122
+    /// §4.2.3.5 (3 minutes for a SYN).
+    pub const RFC: Self = Self {
+        initial_window: 10,
+        min_rto: Duration::from_secs(1),
+        max_rto: Duration::from_secs(60),
+        initial_rto: Duration::from_secs(1),
+        max_ack_delay: Duration::from_millis(200),
+        ack_delay: Duration::from_millis(200),
+        ack_ratio: 2,
+        connect_timeout: Duration::from_secs(180),
+        user_timeout: Duration::from_secs(300),
+        time_wait: Duration::from_secs(240),
+        fin_wait_2: Duration::from_secs(300),
+        nagle: true,
+        ..Self::DATACENTER
+    };
+
+    /// The window scale to offer.
+    pub(crate) fn scale(&self) -> u8 {
+        self.window_scale.unwrap_or_else(|| super::handshake::scale_for(self.rcv_wnd)).min(14)
+    }
 }
 
 impl Default for TcpConfig {

@@ -88,6 +88,8 @@ pub struct Connection {
     pub(crate) flags: Flags,
     pub(crate) state: State,
     pub(crate) path: u8,
+    /// Its settings' number in [`super::Profiles`].
+    pub(crate) profile: u8,
     /// Segments received and not acknowledged.
     pub(crate) ack_owed: u8,
     /// Consecutive timeouts.
@@ -166,6 +168,7 @@ impl Default for Connection {
             flags: Flags::default(),
             state: State::Closed,
             path: 0,
+            profile: 0,
             ack_owed: 0,
             backoff: 0,
             rcv_scale: 0,
@@ -267,7 +270,7 @@ impl Connection {
         &mut self,
         state: State,
         key: FlowKey,
-        path: u8,
+        (path, profile): (u8, u8),
         iss: SeqNum,
         ts_offset: u32,
         config: &TcpConfig,
@@ -278,6 +281,7 @@ impl Connection {
             generation,
             state,
             path,
+            profile,
             ts_offset,
             snd_una: iss,
             snd_nxt: iss,

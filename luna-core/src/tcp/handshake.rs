@@ -9,8 +9,6 @@ use crate::time::Instant;
 use crate::wire::tcp_options::TIMESTAMPS_LEN;
 use crate::wire::{SackBlocks, SeqNum, TcpFlags, TcpOptions, TcpPacket};
 
-/// MSS of a peer that does not say (RFC 9293 §3.7.1).
-const DEFAULT_MSS: u16 = 536;
 /// No segment is smaller, whatever a peer says: a tiny MSS is an attack on our CPU.
 const MIN_MSS: u16 = 88;
 
@@ -42,7 +40,7 @@ impl Connection {
         let scaling = if answer { self.flags.scaling() } else { config.window_scaling };
         TcpOptions {
             mss: Some(mss),
-            window_scale: scaling.then(|| scale_for(config.rcv_wnd)),
+            window_scale: scaling.then(|| config.scale()),
             sack_permitted: if answer { self.flags.sack() } else { config.sack },
             timestamps: timestamps.then(|| (self.tsval(now_ms), if answer { self.ts_recent } else { 0 })),
             sack: SackBlocks::EMPTY,
@@ -68,7 +66,7 @@ impl Connection {
         match options.window_scale {
             Some(scale) if config.window_scaling => {
                 self.snd_scale = scale.min(14);
-                self.rcv_scale = scale_for(config.rcv_wnd);
+                self.rcv_scale = config.scale();
                 self.flags.set_scaling(true);
             }
             _ => {
@@ -86,7 +84,8 @@ impl Connection {
             }
             _ => self.flags.set_timestamps(false),
         }
-        let mss = options.mss.unwrap_or(DEFAULT_MSS).min(our_mss).max(MIN_MSS);
+        let unsaid = if self.key.addrs_are_v6() { config.default_mss_v6 } else { config.default_mss };
+        let mss = options.mss.unwrap_or(unsaid).min(our_mss).max(MIN_MSS);
         self.mss = if self.flags.timestamps() { mss - TIMESTAMPS_LEN as u16 } else { mss };
         self.start_congestion(config);
     }

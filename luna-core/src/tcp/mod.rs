@@ -10,6 +10,7 @@
 //! | `send_queue` | references to what the application gave to send |
 //! | `segments` | one record for each segment in flight |
 //! | `reassembly` | data ahead of its turn |
+//! | `config`, `profiles` | settings, and how connections of one stack get different ones |
 //! | `rtt`, `congestion` | RFC 6298; RFC 5681 and 6582 |
 //!
 //! Deviations: the urgent pointer is ignored; RACK-TLP, PRR, ECN, D-SACK undo and PLPMTUD are not there yet.
@@ -21,6 +22,7 @@ pub(crate) mod connection;
 pub(crate) mod handshake;
 pub(crate) mod input;
 mod outcome;
+mod profiles;
 pub(crate) mod reassembly;
 mod rtt;
 pub(crate) mod segments;
@@ -30,6 +32,8 @@ mod state;
 pub(crate) use ack::AckEnv;
 pub use config::TcpConfig;
 pub use connection::{Connection, TcpInfo};
+pub(crate) use profiles::Profiles;
+pub use profiles::{MAX_PROFILES, ProfileId, ProfilesFull};
 pub use reassembly::OutOfOrder;
 pub use segments::Segment;
 pub use send_queue::{SendEntry, TxCopies};

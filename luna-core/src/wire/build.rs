@@ -84,7 +84,7 @@ impl SegmentHead<'_> {
 /// What the headers of a connection have in common.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HeaderTemplate {
-    /// Ethernet and IP header with ECN, length and IPv4 checksum 0; then nothing.
+    /// Ethernet and IP header with ECN 0 (the rest of the traffic class set), length and IPv4 checksum 0; then nothing.
     l2l3: [u8; TAGGED_V6],
     l2l3_len: u8,
     src_port: u16,
@@ -175,6 +175,32 @@ impl HeaderTemplate {
         self.l2l3_len() + seg.tcp_header_len()
     }
 
+    /// With `tos` as IPv4's type of service or IPv6's traffic class; its two low bits, ECN's, are each segment's own.
+    #[must_use]
+    pub fn with_tos(mut self, tos: u8) -> Self {
+        let dscp = tos & !3;
+        let l3 = self.l2l3_len().saturating_sub(ipv4::HEADER_LEN);
+        let v6 = self.l2l3_len().saturating_sub(ipv6::HEADER_LEN);
+        if self.l2l3_len() == PLAIN_V4 || self.l2l3_len() == TAGGED_V4 {
+            if let Some(ip) = self.l2l3.get_mut(l3..l3 + ipv4::HEADER_LEN) {
+                ip[1] = dscp;
+                let mut sum = Checksum::new();
+                sum.add(ip);
+                self.ip_sum = sum.fold();
+            }
+        } else if let Some([first, second, ..]) = self.l2l3.get_mut(v6..) {
+            *first = *first & 0xf0 | dscp >> 4;
+            *second = *second & 0x0f | dscp << 4;
+        }
+        self
+    }
+
+    /// The neighbour's MAC address.
+    #[must_use]
+    pub fn dst_mac(&self) -> MacAddr {
+        MacAddr(self.l2l3.first_chunk().copied().unwrap_or_default())
+    }
+
     /// The neighbour has another MAC address now.
     pub fn set_dst_mac(&mut self, mac: MacAddr) {
         put::<0, 6, _>(&mut self.l2l3, mac.0);
@@ -262,7 +288,7 @@ impl HeaderTemplate {
         let sum = (sum & 0xffff) + (sum >> 16);
         let sum = (sum + (sum >> 16)) as u16;
         if let Some(ip) = out.last_chunk_mut::<{ ipv4::HEADER_LEN }>() {
-            ip[1] = ecn;
+            ip[1] |= ecn;
             put::<2, 2, _>(ip, total_len.to_be_bytes());
             put::<10, 2, _>(ip, (!sum).to_be_bytes());
         }
@@ -275,7 +301,7 @@ impl HeaderTemplate {
         out.copy_from_slice(&self.l2l3[..N]);
         if let Some(ip) = out.last_chunk_mut::<{ ipv6::HEADER_LEN }>() {
             // The traffic class lies across the first two bytes; ECN is its low end.
-            ip[1] = (ecn & 3) << 4;
+            ip[1] |= (ecn & 3) << 4;
             put::<4, 2, _>(ip, payload_len.to_be_bytes());
         }
     }

@@ -10,6 +10,7 @@ mod handshake;
 mod harness;
 mod limits;
 mod loss;
+mod profiles;
 mod reset;
 mod stolen_cpu;
 mod tamper;

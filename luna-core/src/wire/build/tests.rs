@@ -46,6 +46,24 @@ const KNOWN: [u8; 66] = [
 ];
 
 #[test]
+fn the_type_of_service_is_the_templates_and_ecn_the_segments() {
+    for (addrs, l3) in [(V4, 14), (V6, 14)] {
+        let template = template(addrs, None).with_tos(0xb9);
+        let header = emit(&template, &seg(), 5);
+        if addrs == V4 {
+            assert_eq!(header[15], 0xb8 | 2);
+            let mut sum = Checksum::new();
+            sum.add(&header[l3..l3 + 20]);
+            assert_eq!(sum.finish(), 0, "the header's checksum covers it");
+        } else {
+            assert_eq!(header[l3..l3 + 2], [0x6b, (0x8 | 2) << 4]);
+        }
+        assert_eq!(template.with_tos(0), super::tests::template(addrs, None));
+        assert_eq!(template.dst_mac(), DST_MAC);
+    }
+}
+
+#[test]
 fn known_answer() {
     let template = template(V4, None);
     let mut header = emit(&template, &seg(), 5);

@@ -53,6 +53,8 @@ pub(crate) enum TcpArg {
     SameHost,
     /// For Linux peers, which delay acknowledgments: from 200 ms
     Interop,
+    /// What the RFCs say: from 1 s, acknowledgments delayed by up to 200 ms, Nagle's algorithm on
+    Rfc,
 }
 
 /// What all verbs share.
@@ -153,6 +155,7 @@ impl TransportArgs {
                 TcpArg::Datacenter => TcpConfig::DATACENTER,
                 TcpArg::SameHost => SAME_HOST,
                 TcpArg::Interop => TcpConfig::INTEROP,
+                TcpArg::Rfc => TcpConfig::RFC,
             }),
             cpu: self.cpu,
             connections: connections as usize,
