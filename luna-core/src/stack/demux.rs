@@ -203,7 +203,9 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let slot = self.conns.alloc()?;
         let iss = self.initial_sequence(key);
         let ts_offset = self.keyed_hash(key, 1) as u32;
-        self.conns.at_mut(slot).open(state, *key, path, iss, ts_offset, &self.config.tcp);
+        let conn = self.conns.at_mut(slot);
+        conn.open(*key, path, iss, ts_offset, &self.config.tcp);
+        conn.set_state(&mut self.counters, state);
         // Checked above.
         let _ = self.flows.insert(key, slot);
         Some(slot)

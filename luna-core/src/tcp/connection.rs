@@ -262,10 +262,9 @@ pub struct TcpInfo {
 }
 
 impl Connection {
-    /// Makes a free slot a connection in `state`, its generation kept.
+    /// Makes a free slot a connection that has no state yet, its generation kept.
     pub(crate) fn open(
         &mut self,
-        state: State,
         key: FlowKey,
         path: u8,
         iss: SeqNum,
@@ -276,7 +275,6 @@ impl Connection {
         *self = Self {
             key,
             generation,
-            state,
             path,
             ts_offset,
             snd_una: iss,

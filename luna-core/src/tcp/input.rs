@@ -352,14 +352,14 @@ impl Connection {
         }
         match self.state {
             State::FinWait1 => {
-                self.state = State::FinWait2;
+                self.set_state(env.ack.counters, State::FinWait2);
                 if self.flags.closed() {
                     self.cold.give_up_at = env.ack.now + env.ack.config.fin_wait_2;
                 }
                 None
             }
             State::Closing => {
-                self.enter_time_wait(env.ack.now, env.ack.config.time_wait);
+                self.enter_time_wait(&mut env.ack);
                 Some(Outcome::closed(CloseReason::Finished))
             }
             State::LastAck => Some(Outcome::closed(CloseReason::Finished)),
@@ -367,10 +367,10 @@ impl Connection {
         }
     }
 
-    pub(crate) fn enter_time_wait(&mut self, now: Instant, time_wait: crate::time::Duration) {
-        self.state = State::TimeWait;
+    pub(crate) fn enter_time_wait(&mut self, env: &mut AckEnv<'_, '_>) {
+        self.set_state(env.counters, State::TimeWait);
         self.rto_at = Instant::FAR;
-        self.cold.give_up_at = now + time_wait;
+        self.cold.give_up_at = env.now + env.config.time_wait;
     }
 
     /// Payload and FIN.
@@ -480,10 +480,10 @@ impl Connection {
         self.flags.set_ack_now(true);
         outcome.events.set_fin(true);
         match self.state {
-            State::Established => self.state = State::CloseWait,
-            State::FinWait1 => self.state = State::Closing,
+            State::Established => self.set_state(env.ack.counters, State::CloseWait),
+            State::FinWait1 => self.set_state(env.ack.counters, State::Closing),
             State::FinWait2 => {
-                self.enter_time_wait(env.ack.now, env.ack.config.time_wait);
+                self.enter_time_wait(&mut env.ack);
                 outcome.events.set_closed(true);
                 outcome.reason = CloseReason::Finished;
             }

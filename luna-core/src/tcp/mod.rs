@@ -20,6 +20,8 @@ pub mod congestion;
 pub(crate) mod connection;
 pub(crate) mod handshake;
 pub(crate) mod input;
+#[cfg(any(test, feature = "invariants"))]
+mod invariants;
 mod outcome;
 pub(crate) mod reassembly;
 mod rtt;
@@ -28,9 +30,11 @@ pub(crate) mod send_queue;
 mod state;
 
 pub(crate) use ack::AckEnv;
+#[cfg(any(test, feature = "invariants"))]
+pub(crate) use invariants::ensure;
 pub use config::TcpConfig;
 pub use connection::{Connection, TcpInfo};
 pub use reassembly::OutOfOrder;
 pub use segments::Segment;
 pub use send_queue::{SendEntry, TxCopies};
-pub use state::State;
+pub use state::{State, Transitions};
