@@ -9,5 +9,6 @@ pub mod memory;
 pub mod pair;
 pub mod scenario;
 pub mod segments;
+pub mod sim;
 pub mod smoltcp_echo;
 pub mod stream;
