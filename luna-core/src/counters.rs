@@ -1,5 +1,6 @@
 //! Counters of a stack: everything dropped or refused, by reason, and what the protocol did.
 
+use crate::tcp::Transitions;
 use crate::wire::ParseError;
 
 macro_rules! counters {
@@ -10,6 +11,8 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: u64,)*
             /// Frames dropped by the parser, by [`ParseError::index`].
             pub malformed: [u64; ParseError::COUNT],
+            /// What states connections went through.
+            pub transitions: Transitions,
         }
 
         impl Counters {

@@ -86,6 +86,18 @@ impl<'m, T: Node> Slab<'m, T> {
         self.available += count;
     }
 
+    /// Whether the free list has as many items as are counted, each once.
+    #[cfg(any(test, feature = "invariants"))]
+    pub(crate) fn free_list_is_whole(&self) -> bool {
+        let (mut at, mut n) = (self.free, 0);
+        while at != NIL && n <= self.available {
+            let Some(item) = self.items.get(at as usize) else { return false };
+            at = item.next();
+            n += 1;
+        }
+        at == NIL && n == self.available
+    }
+
     /// The item `i`, an index of this slab: one from its [`Slab::alloc`], or one compared with [`Slab::capacity`].
     #[inline(always)]
     pub(crate) fn at(&self, i: u32) -> &T {

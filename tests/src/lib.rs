@@ -9,6 +9,7 @@ pub mod memory;
 pub mod pair;
 pub mod scenario;
 pub mod segments;
+pub mod sim;
 pub mod smoltcp_echo;
 pub mod sockets;
 pub mod stream;

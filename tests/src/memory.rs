@@ -6,6 +6,10 @@ use std::alloc::{alloc_zeroed, handle_alloc_error};
 
 use luna_core::zbuf::{DeviceKey, IoAddr, Pool, Region, ZONE_SIZE, ZoneLayout};
 
+fn io_of(zone: usize) -> IoAddr {
+    IoAddr(0x1_0000_0000 + (zone as u64 * 7 + 3) * ZONE_SIZE as u64)
+}
+
 /// `zones` times 2 MiB, for the rest of the process's life. Bus addresses are scattered, as those of hugepages are.
 #[must_use]
 pub fn region(zones: usize) -> Region {
@@ -14,9 +18,20 @@ pub fn region(zones: usize) -> Region {
     // SAFETY: the size is not zero.
     let base = unsafe { alloc_zeroed(layout) };
     let Some(base) = NonNull::new(base) else { handle_alloc_error(layout) };
-    let io = |zone: usize| IoAddr(0x1_0000_0000 + (zone as u64 * 7 + 3) * ZONE_SIZE as u64);
     // SAFETY: fresh memory, aligned, used by nobody else and never freed; no device is given its address.
-    unsafe { Region::new(base, zones, io, DeviceKey(0)) }.expect("aligned, and at least one zone")
+    unsafe { Region::new(base, zones, io_of, DeviceKey(0)) }.expect("aligned, and at least one zone")
+}
+
+/// The region of a pool of [`region`]'s memory, for another pool; nothing while somebody holds an obj of it.
+#[must_use]
+pub fn reclaim(pool: Pool) -> Option<Region> {
+    if pool.outstanding() > 0 {
+        return None;
+    }
+    let (base, zones) = (pool.zones().next()?.base(), pool.zones().count());
+    drop(pool);
+    // SAFETY: the whole of a region made above, never freed; the pool is gone and nobody held an obj of it.
+    unsafe { Region::new(base, zones, io_of, DeviceKey(0)) }.ok()
 }
 
 /// A pool over such a region.

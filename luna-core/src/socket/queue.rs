@@ -3,9 +3,9 @@
 //! One packet at a time comes in; what the stack sends is laid out in one obj each and waits in a bounded ring until the
 //! caller takes it. A full ring is a full transmit queue: the stack tries again when there is room.
 
-use crate::nic::{Caps, MAX_TX_FRAGS, NicQueue, QueueStats, RxBurst, RxFrame, RxMeta, TxFrags, TxMeta};
+use crate::nic::{Caps, MAX_TX_FRAGS, NicQueue, QueueStats, RxBurst, RxFrame, RxMeta, TxMeta};
 use crate::wire::{MacAddr, RxChecksum};
-use crate::zbuf::{Pool, Zbuf, ZbufMut};
+use crate::zbuf::{FragRef, Pool, Zbuf, ZbufMut};
 
 /// Bytes of the Ethernet header that packets wear inside: the headroom that [`super::Sockets::input_zbuf`] wants.
 pub const HEADROOM: u32 = 14;
@@ -131,7 +131,7 @@ impl NicQueue for IpQueue<'_> {
         }
     }
 
-    fn tx(&mut self, mut header: ZbufMut, payload: &mut TxFrags, _: TxMeta) -> Result<(), ZbufMut> {
+    fn tx(&mut self, mut header: ZbufMut, payload: &[FragRef<'_>], _: TxMeta) -> Result<(), ZbufMut> {
         if self.is_full() {
             return Err(header);
         }
@@ -141,7 +141,6 @@ impl NicQueue for IpQueue<'_> {
             let Some(to) = header.append(f.len()) else { return false };
             f.copy_to(to) == Some(f.len() as usize)
         });
-        payload.clear();
         self.stats.tx_copied.bytes += u64::from(header.len() - head);
         self.stats.tx_copied.copies += 1;
         if !fits {

@@ -250,7 +250,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         super::listener::handshake_over(self.listeners, c.cold.listener, c.cold.listener_generation);
         self.flows.remove(&key, slot);
         let c = self.conns.at_mut(slot);
-        c.state = State::Closed;
+        c.set_state(&mut self.counters, State::Closed);
         c.key = super::flow::FlowKey::default();
         c.generation = c.generation.wrapping_add(1);
         if self.last == slot {

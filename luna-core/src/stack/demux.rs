@@ -222,7 +222,9 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let ts_offset = self.keyed_hash(key, 1) as u32;
         self.profiles.take(profile.0);
         let config = self.profiles.get(profile.0);
-        self.conns.at_mut(slot).open(state, *key, (path, profile.0), iss, ts_offset, config);
+        let conn = self.conns.at_mut(slot);
+        conn.open(*key, (path, profile.0), iss, ts_offset, config);
+        conn.set_state(&mut self.counters, state);
         // Checked above.
         let _ = self.flows.insert(key, slot);
         Some(slot)

@@ -143,6 +143,11 @@ impl<'m> FlowTable<'m> {
         }
     }
 
+    #[cfg(any(test, feature = "invariants"))]
+    pub(crate) fn used(&self) -> u32 {
+        self.used
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         u64::from(self.used) >= (u64::from(self.mask) + 1) * 3 / 4
     }

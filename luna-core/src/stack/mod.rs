@@ -13,6 +13,8 @@ mod demux;
 mod events;
 pub(crate) mod flow;
 mod ids;
+#[cfg(any(test, feature = "invariants"))]
+mod invariants;
 mod listener;
 mod output;
 mod path;
@@ -40,6 +42,8 @@ pub use cx::{CLIENT_PORTS, Connect, Cx};
 pub use events::{App, CloseReason, Closed, ConnectError, Limit, ListenError, Released, Retained, SendError, Stale};
 pub use flow::FlowEntry;
 pub use ids::{ConnId, ListenerId, PathId};
+#[cfg(any(test, feature = "invariants"))]
+pub use invariants::Broken;
 pub use listener::{Bind, Listener};
 pub use path::{Cidr, ConfigError, MAX_ADDRS, MAX_PATHS, PathConfig};
 pub use storage::{Neighbor, Storage};

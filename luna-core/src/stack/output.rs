@@ -332,11 +332,11 @@ impl<Q: NicQueue> Stack<'_, Q> {
         self.counters.bytes_out += u64::from(sent);
         if fin {
             c.flags.set_fin_sent(true);
-            c.state = match c.state {
+            let next = match c.state {
                 State::CloseWait => State::LastAck,
-                State::Established => State::FinWait1,
-                other => other,
+                _ => State::FinWait1,
             };
+            c.set_state(&mut self.counters, next);
         }
     }
 

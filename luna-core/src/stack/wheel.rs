@@ -175,6 +175,12 @@ impl Wheel {
         self.len += 1;
     }
 
+    /// Entries in all.
+    #[cfg(any(test, feature = "invariants"))]
+    pub(crate) fn len(&self) -> u32 {
+        self.len
+    }
+
     /// When the loop must turn again for a timer's sake; never later than the first deadline plus a tick, possibly
     /// earlier (a higher level comes down).
     pub(crate) fn next(&self) -> Instant {

@@ -265,10 +265,9 @@ pub struct TcpInfo {
 }
 
 impl Connection {
-    /// Makes a free slot a connection in `state`, its generation kept.
+    /// Makes a free slot a connection that has no state yet, its generation kept.
     pub(crate) fn open(
         &mut self,
-        state: State,
         key: FlowKey,
         (path, profile): (u8, u8),
         iss: SeqNum,
@@ -279,7 +278,6 @@ impl Connection {
         *self = Self {
             key,
             generation,
-            state,
             path,
             profile,
             ts_offset,

@@ -92,7 +92,7 @@ impl Connection {
 
     /// Both SYNs are through.
     pub(crate) fn establish(&mut self, env: &mut Env<'_, '_>, ack: SeqNum) {
-        self.state = State::Established;
+        self.set_state(env.ack.counters, State::Established);
         // A late copy of the peer's SYN may have asked for ours again.
         self.flags.set_syn_pending(false);
         self.snd_una = ack;
@@ -140,7 +140,7 @@ impl Connection {
             return Outcome { events: Events::CONNECTED, ..Outcome::NOTHING };
         }
         // Both opened at once (RFC 9293 §3.5, figure 8): answer with SYN-ACK, the same ISN.
-        self.state = State::SynReceived;
+        self.set_state(env.ack.counters, State::SynReceived);
         self.flags.set_syn_pending(true);
         Outcome::NOTHING
     }

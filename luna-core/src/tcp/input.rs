@@ -251,8 +251,15 @@ impl Connection {
             return;
         }
         if ack.after(self.snd_una) && ack.before_eq(self.snd_nxt) {
+            let edge = self.snd_una + self.snd_wnd;
             self.ack_advance(&mut env.ack, ack);
+            self.keep_window_edge(edge);
         }
+    }
+
+    /// The peer's window ends at `edge`, wherever `snd_una` is by now.
+    fn keep_window_edge(&mut self, edge: SeqNum) {
+        self.snd_wnd = if edge.after(self.snd_una) { edge.distance_from(self.snd_una) } else { 0 };
     }
 
     /// RFC 5961 §3: only a reset at exactly `rcv_nxt` is believed; one elsewhere in the window is challenged.
@@ -307,6 +314,7 @@ impl Connection {
             self.cut_records(env.ack.segments, env.ack.sends);
         }
         let news = sacked && self.take_sack(env.ack.segments, &options.sack);
+        let edge = self.snd_una + self.snd_wnd;
         if tcp.ack.after(self.snd_una) {
             self.ack_advance(&mut env.ack, tcp.ack);
         }
@@ -321,6 +329,9 @@ impl Connection {
             self.snd_wl1 = tcp.seq;
             self.snd_wl2 = tcp.ack;
             self.cold.max_window = self.cold.max_window.max(window);
+        } else if tcp.ack.after_eq(self.snd_una) {
+            // It may widen the window, never narrow it; and without a word of it the edge stays where it was.
+            self.keep_window_edge(edge.later(tcp.ack + window));
         }
         if self.flags.persist() {
             // The peer is alive, window or not.
@@ -352,14 +363,14 @@ impl Connection {
         }
         match self.state {
             State::FinWait1 => {
-                self.state = State::FinWait2;
+                self.set_state(env.ack.counters, State::FinWait2);
                 if self.flags.closed() {
                     self.cold.give_up_at = env.ack.now + env.ack.config.fin_wait_2;
                 }
                 None
             }
             State::Closing => {
-                self.enter_time_wait(env.ack.now, env.ack.config.time_wait);
+                self.enter_time_wait(&mut env.ack);
                 Some(Outcome::closed(CloseReason::Finished))
             }
             State::LastAck => Some(Outcome::closed(CloseReason::Finished)),
@@ -367,10 +378,10 @@ impl Connection {
         }
     }
 
-    pub(crate) fn enter_time_wait(&mut self, now: Instant, time_wait: crate::time::Duration) {
-        self.state = State::TimeWait;
+    pub(crate) fn enter_time_wait(&mut self, env: &mut AckEnv<'_, '_>) {
+        self.set_state(env.counters, State::TimeWait);
         self.rto_at = Instant::FAR;
-        self.cold.give_up_at = now + time_wait;
+        self.cold.give_up_at = env.now + env.config.time_wait;
     }
 
     /// Payload and FIN.
@@ -480,10 +491,10 @@ impl Connection {
         self.flags.set_ack_now(true);
         outcome.events.set_fin(true);
         match self.state {
-            State::Established => self.state = State::CloseWait,
-            State::FinWait1 => self.state = State::Closing,
+            State::Established => self.set_state(env.ack.counters, State::CloseWait),
+            State::FinWait1 => self.set_state(env.ack.counters, State::Closing),
             State::FinWait2 => {
-                self.enter_time_wait(env.ack.now, env.ack.config.time_wait);
+                self.enter_time_wait(&mut env.ack);
                 outcome.events.set_closed(true);
                 outcome.reason = CloseReason::Finished;
             }

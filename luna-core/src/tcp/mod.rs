@@ -21,6 +21,8 @@ pub mod congestion;
 pub(crate) mod connection;
 pub(crate) mod handshake;
 pub(crate) mod input;
+#[cfg(any(test, feature = "invariants"))]
+mod invariants;
 mod outcome;
 mod profiles;
 pub(crate) mod reassembly;
@@ -32,9 +34,11 @@ mod state;
 pub(crate) use ack::AckEnv;
 pub use config::TcpConfig;
 pub use connection::{Connection, TcpInfo};
+#[cfg(any(test, feature = "invariants"))]
+pub(crate) use invariants::ensure;
 pub(crate) use profiles::Profiles;
 pub use profiles::{MAX_PROFILES, ProfileId, ProfilesFull};
 pub use reassembly::OutOfOrder;
 pub use segments::Segment;
 pub use send_queue::{SendEntry, TxCopies};
-pub use state::State;
+pub use state::{State, Transitions};

@@ -124,6 +124,32 @@ impl Reassembly {
         Some((data, pinned))
     }
 
+    /// Pieces are sorted, apart, inside the window and charged to the receive budget. Returns how many there are.
+    #[cfg(any(test, feature = "invariants"))]
+    pub(crate) fn check(
+        &self,
+        pool: &OutOfOrders<'_>,
+        conn: &super::connection::Connection,
+    ) -> Result<u32, &'static str> {
+        use super::invariants::ensure;
+        let (mut at, mut n, mut pinned) = (self.head, 0, 0);
+        let mut before = conn.rcv_nxt;
+        while at != NIL {
+            ensure(n <= pool.capacity(), "the reassembly list is a ring")?;
+            let piece = pool.at(at);
+            ensure(n > 0 || piece.seq != before, "the first piece's turn has come")?;
+            ensure(piece.seq.after_eq(before), "pieces overlap or are not sorted")?;
+            ensure(piece.end().before_eq(conn.rcv_adv), "a piece lies outside the window")?;
+            ensure(piece.end().after(piece.seq), "an empty piece")?;
+            pinned += piece.data.as_ref().map_or(0, Zbuf::true_size);
+            before = piece.end();
+            at = piece.next;
+            n += 1;
+        }
+        ensure(pinned <= conn.rcv_held, "reassembly pins more than is charged")?;
+        Ok(n)
+    }
+
     /// Drops everything. Returns the memory that it pinned.
     pub(crate) fn clear(&mut self, pool: &mut OutOfOrders<'_>) -> u32 {
         let mut pinned = 0;

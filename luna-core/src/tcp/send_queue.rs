@@ -124,6 +124,16 @@ impl SendQueue {
         Self { head_seq: start, end: start, ..Self::default() }
     }
 
+    #[cfg(any(test, feature = "invariants"))]
+    pub(crate) fn head(&self) -> u32 {
+        self.head
+    }
+
+    #[cfg(any(test, feature = "invariants"))]
+    pub(crate) fn head_seq(&self) -> SeqNum {
+        self.head_seq
+    }
+
     /// Bytes queued, acknowledged ones of the first entry included.
     #[inline(always)]
     pub(crate) fn queued(&self) -> u32 {

@@ -1,4 +1,9 @@
 //! The states of a connection (RFC 9293 §3.3.2). LISTEN is a table of its own; CLOSED is a free slot.
+//!
+//! A connection changes its state in [`Connection::set_state`] and nowhere else, so that every transition is counted.
+
+use super::connection::Connection;
+use crate::counters::Counters;
 
 /// State of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -29,6 +34,26 @@ pub enum State {
 }
 
 impl State {
+    /// All of them, in the order of [`State::index`].
+    pub const ALL: [Self; 10] = [
+        Self::Closed,
+        Self::SynSent,
+        Self::SynReceived,
+        Self::Established,
+        Self::FinWait1,
+        Self::FinWait2,
+        Self::CloseWait,
+        Self::Closing,
+        Self::LastAck,
+        Self::TimeWait,
+    ];
+
+    /// Its place in [`State::ALL`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
     /// Whether the peer's data is accepted.
     #[inline(always)]
     pub(crate) fn receives(self) -> bool {
@@ -45,5 +70,40 @@ impl State {
     #[inline(always)]
     pub(crate) fn synchronised(self) -> bool {
         self >= Self::Established
+    }
+}
+
+/// How often connections went from one state to another. CLOSED as origin is also LISTEN.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Transitions([[u32; State::ALL.len()]; State::ALL.len()]);
+
+impl Transitions {
+    /// How often a connection went from `from` to `to`.
+    #[must_use]
+    pub fn get(&self, from: State, to: State) -> u32 {
+        self.0.get(from.index()).and_then(|row| row.get(to.index())).copied().unwrap_or(0)
+    }
+
+    /// Every pair of states with its count.
+    pub fn iter(&self) -> impl Iterator<Item = (State, State, u32)> + '_ {
+        State::ALL
+            .into_iter()
+            .flat_map(move |from| State::ALL.into_iter().map(move |to| (from, to, self.get(from, to))))
+    }
+
+    fn count(&mut self, from: State, to: State) {
+        if let Some(n) = self.0.get_mut(from.index()).and_then(|row| row.get_mut(to.index())) {
+            *n = n.wrapping_add(1);
+        }
+    }
+}
+
+impl Connection {
+    /// The one way from state to state.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn set_state(&mut self, counters: &mut Counters, to: State) {
+        counters.transitions.count(self.state, to);
+        self.state = to;
     }
 }

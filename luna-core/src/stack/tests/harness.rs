@@ -242,8 +242,8 @@ impl Pair {
     /// Turns both until neither has anything to do at this moment.
     pub(super) fn settle(&mut self) {
         for _ in 0..if self.may_spin { 100 } else { 100_000 } {
-            let a = self.a.stack.turn(self.now, 256, &mut self.a.app);
-            let b = self.b.stack.turn(self.now, 256, &mut self.b.app);
+            let a = self.a.turn(self.now);
+            let b = self.b.turn(self.now);
             if a != Turn::Busy && b != Turn::Busy {
                 return;
             }
@@ -255,8 +255,8 @@ impl Pair {
     pub(super) fn spin(&mut self, turns: usize) -> Turn {
         let mut last = Turn::Busy;
         for _ in 0..turns {
-            last = self.a.stack.turn(self.now, 256, &mut self.a.app);
-            self.b.stack.turn(self.now, 256, &mut self.b.app);
+            last = self.a.turn(self.now);
+            self.b.turn(self.now);
         }
         last
     }
@@ -266,8 +266,8 @@ impl Pair {
         let end = self.now + d;
         loop {
             self.settle();
-            let a = self.a.stack.turn(self.now, 256, &mut self.a.app);
-            let b = self.b.stack.turn(self.now, 256, &mut self.b.app);
+            let a = self.a.turn(self.now);
+            let b = self.b.turn(self.now);
             let next = [a, b].into_iter().map(|t| match t {
                 Turn::Busy => self.now + Duration::from_micros(20),
                 Turn::IdleUntil(t) => t,
@@ -327,6 +327,7 @@ impl Pair {
             assert_eq!(end.stack.segments.available(), end.stack.segments.capacity(), "segment records");
             assert_eq!(end.stack.out_of_order.available(), end.stack.out_of_order.capacity(), "out-of-order");
             assert_eq!(end.stack.connections(), 0, "connections");
+            end.stack.check_free_lists().unwrap();
         }
     }
 }
@@ -351,6 +352,12 @@ impl Drop for Pair {
 }
 
 impl End {
+    pub(super) fn turn(&mut self, now: Instant) -> Turn {
+        let turn = self.stack.turn(now, 256, &mut self.app);
+        self.stack.check_invariants().unwrap();
+        turn
+    }
+
     /// A buffer of this end with a pattern of its own.
     pub(super) fn buffer(&self, len: usize, seed: usize) -> Zbuf {
         let mut m = self.pools.data.alloc().expect("a data obj");

@@ -1,0 +1,497 @@
+//! The application of every simulated stack: does what the flows' plans say, and checks what it is told.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use luna_core::nic::NicQueue;
+use luna_core::stack::{App, Closed, ConnId, Connect, Cx, PathId, Released, Retained, SendError};
+use luna_core::wire::MacAddr;
+use luna_core::zbuf::{Frag, Pool, Zbuf};
+
+use super::events::Time;
+use super::flow::{CLIENT, Chunks, Ending, Flow, Held, Pending, Reader, SERVER, Side};
+use super::rng::Rng;
+
+/// Most fragments of one send.
+const MAX_FRAGS: usize = 8;
+/// How long an application waits that found no memory.
+const NO_MEMORY: Time = 200_000;
+
+/// What all applications of a run share.
+#[derive(Default)]
+pub struct Shared {
+    /// All flows.
+    pub flows: Vec<Flow>,
+    /// The first thing that was wrong.
+    pub violation: Option<String>,
+    /// Hardware addresses that neighbours have.
+    pub neighbors: Vec<(std::net::IpAddr, MacAddr)>,
+    /// What happened, for the log; only when it is kept.
+    pub notes: Option<Vec<String>>,
+}
+
+impl Shared {
+    fn note(&mut self, text: impl FnOnce() -> String) {
+        if let Some(notes) = &mut self.notes {
+            notes.push(text());
+        }
+    }
+
+    fn wrong(&mut self, text: impl FnOnce() -> String) {
+        if self.violation.is_none() {
+            self.violation = Some(text());
+        }
+    }
+}
+
+/// The application of one stack.
+pub struct SimApp<'p> {
+    /// Which stack.
+    pub stack: usize,
+    /// The simulated time, set before each turn.
+    pub now: Rc<Cell<Time>>,
+    /// What it shares.
+    pub shared: Rc<RefCell<Shared>>,
+    /// Where sends come from.
+    pub data: &'p Pool,
+    /// Its choices.
+    pub rng: Rng,
+    /// Which flow and side a connection is.
+    pub conns: Vec<(ConnId, usize, usize)>,
+    /// When it wants to be looked at.
+    pub wake: Time,
+    /// Neighbours are answered so much later.
+    pub neighbor_delay: Time,
+    /// Neighbours asked for.
+    pub neighbors_wanted: Vec<(Time, PathId, std::net::IpAddr)>,
+}
+
+impl SimApp<'_> {
+    fn find(&self, conn: ConnId) -> Option<(usize, usize)> {
+        self.conns.iter().find(|c| c.0 == conn).map(|c| (c.1, c.2))
+    }
+
+    fn wake_at(&mut self, at: Time) {
+        self.wake = self.wake.min(at);
+    }
+
+    /// Begins a flow on the side that connects.
+    pub fn connect<Q: NicQueue>(&mut self, cx: &mut Cx<'_, '_, Q>, flow: usize, side: usize) {
+        let shared = &mut *self.shared.borrow_mut();
+        let f = &mut shared.flows[flow];
+        let (local, remote) = (f.plan.addrs[side], f.plan.addrs[1 - side]);
+        let mut to = Connect::to(remote);
+        to.local = Some(local.ip());
+        if local.port() != 0 {
+            to.ports = local.port()..=local.port();
+        }
+        to.user = (flow * 2 + side) as u64;
+        match cx.connect(to) {
+            Ok(conn) => {
+                f.sides[side].conn = Some(conn);
+                f.sides[side].known = true;
+                f.sides[side].moved = self.now.get();
+                self.conns.push((conn, flow, side));
+                shared.note(|| format!("flow {flow} side {side}: connect, {conn:?}"));
+            }
+            Err(e) => shared.wrong(|| format!("flow {flow}: connect failed: {e}")),
+        }
+    }
+
+    /// What time brings: releases, ends of rests, closes at an agreed moment.
+    pub fn tick<Q: NicQueue>(&mut self, cx: &mut Cx<'_, '_, Q>) {
+        let now = self.now.get();
+        self.wake = Time::MAX;
+        for i in (0..self.neighbors_wanted.len()).rev() {
+            let (at, path, ip) = self.neighbors_wanted[i];
+            if at <= now {
+                self.neighbors_wanted.swap_remove(i);
+                self.answer_neighbor(cx, path, ip);
+            } else {
+                self.wake_at(at);
+            }
+        }
+        for i in 0..self.conns.len() {
+            let (conn, flow, side) = self.conns[i];
+            let mut next = Time::MAX;
+            {
+                let shared = &mut *self.shared.borrow_mut();
+                let f = &mut shared.flows[flow];
+                let s = &mut f.sides[side];
+                if s.conn != Some(conn) {
+                    continue;
+                }
+                while let Some(h) = s.held.front() {
+                    if h.until > now {
+                        next = next.min(h.until);
+                        break;
+                    }
+                    // A connection that is over takes nothing back.
+                    let _ = cx.release(conn, h.size);
+                    s.held.pop_front();
+                    s.moved = now;
+                }
+                for until in [s.resting, f.close_at].into_iter().flatten() {
+                    if until > now {
+                        next = next.min(until);
+                    }
+                }
+                if s.resting.is_some_and(|t| t <= now) {
+                    s.resting = None;
+                }
+            }
+            self.wake_at(next);
+            self.go_on(cx, conn, flow, side);
+        }
+    }
+
+    fn answer_neighbor<Q: NicQueue>(&mut self, cx: &mut Cx<'_, '_, Q>, path: PathId, ip: std::net::IpAddr) {
+        let shared = &mut *self.shared.borrow_mut();
+        let mac = shared.neighbors.iter().find(|n| n.0 == ip).map(|n| n.1);
+        if mac.is_none() || !cx.neighbor(path, ip, mac) {
+            shared.wrong(|| format!("no room for the neighbour {ip}, or nobody has that address"));
+        }
+    }
+
+    /// Sends what can be sent, and ends the connection when its time has come.
+    fn go_on<Q: NicQueue>(&mut self, cx: &mut Cx<'_, '_, Q>, conn: ConnId, flow: usize, side: usize) {
+        let rc = self.shared.clone();
+        let shared = &mut *rc.borrow_mut();
+        let f = &mut shared.flows[flow];
+        if f.sides[side].closed.is_some() || !f.sides[side].open {
+            return;
+        }
+        self.pump(cx, conn, f, side);
+        if let Some(what) = self.end(cx, conn, f, side) {
+            shared.note(|| format!("flow {flow} side {side}: {what}"));
+        }
+    }
+
+    /// Queues data while there is room.
+    fn pump<Q: NicQueue>(&mut self, cx: &mut Cx<'_, '_, Q>, conn: ConnId, f: &mut Flow, side: usize) {
+        if f.plan.halves[SERVER].reader == Reader::Echoes && side == SERVER {
+            return self.echo(cx, conn, f);
+        }
+        let half = f.plan.halves[side];
+        let pattern = f.pattern(side);
+        // The last part waits for the other side's end.
+        let holds_back = matches!(f.plan.ending, Ending::HalfCloses(first) if first != side) && !f.sides[side].fin;
+        let limit = if holds_back { half.total / 2 } else { half.total };
+        let s = &mut f.sides[side];
+        while s.queued < limit && !s.blocked && !s.shut && !s.left && s.resting.is_none() {
+            if let Some((after, pause)) = half.rest
+                && !s.rested
+                && s.queued >= after
+            {
+                s.rested = true;
+                s.resting = Some(self.now.get() + pause);
+                self.wake_at(self.now.get() + pause);
+                return;
+            }
+            let want = match half.chunks {
+                Chunks::Fixed(n) => n,
+                Chunks::UpTo(n) | Chunks::Headed(n) => self.rng.range(1, n.into()) as u32,
+                Chunks::Bytes(n) if s.tokens < n.into() => 1,
+                Chunks::Bytes(_) => self.rng.range(1, 16 << 10) as u32,
+            };
+            let want = u64::from(want).min(limit - s.queued) as u32;
+            let Some((mut iov, n)) = self.buffers(want, s.queued, pattern) else {
+                self.wake_at(self.now.get() + NO_MEMORY);
+                return;
+            };
+            let token = (f.index as u64) << 40 | (side as u64) << 39 | s.tokens;
+            let headed = matches!(half.chunks, Chunks::Headed(_)) && iov.len() > 1;
+            let sent = if headed {
+                let first = iov.remove(0);
+                match first.into_zbuf() {
+                    Ok(head) => cx.send_headed(conn, head, &mut iov, token),
+                    Err(_) => Err(SendError::Empty),
+                }
+            } else {
+                cx.send(conn, &mut iov, token)
+            };
+            match sent {
+                Ok(()) => {
+                    s.queued += n;
+                    s.tokens += 1;
+                    s.pending.push_back(Pending { token, end: s.queued });
+                    s.moved = self.now.get();
+                }
+                Err(SendError::Full) => s.blocked = true,
+                // The other side reset it meanwhile; `on_closed` tells.
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Objs with the next `want` bytes of a stream, or fewer when there is no more memory.
+    fn buffers(
+        &mut self,
+        want: u32,
+        at: u64,
+        pattern: super::pattern::Pattern,
+    ) -> Option<(heapless::Vec<Frag, MAX_FRAGS>, u64)> {
+        let mut iov = heapless::Vec::new();
+        let mut n = 0;
+        while n < want && !iov.is_full() {
+            let Some(mut obj) = self.data.alloc() else { break };
+            let most = obj.tailroom().min(want - n);
+            let part = if self.rng.one_in(4) { self.rng.range(1, most.into()) as u32 } else { most };
+            let out = obj.append(part)?;
+            pattern.fill(at + u64::from(n), out);
+            n += part;
+            // There is room: it was asked.
+            drop(iov.push(Frag::from(obj.freeze())));
+        }
+        (n > 0).then_some((iov, n.into()))
+    }
+
+    /// Sends back what came, as it is.
+    fn echo<Q: NicQueue>(&mut self, cx: &mut Cx<'_, '_, Q>, conn: ConnId, f: &mut Flow) {
+        let s = &mut f.sides[SERVER];
+        while let Some(data) = s.backlog.front() {
+            if s.blocked || s.left {
+                return;
+            }
+            let n = u64::from(data.len());
+            let mut iov = heapless::Vec::<Frag, 1>::new();
+            drop(iov.push(Frag::from(data.clone())));
+            let token = (f.index as u64) << 40 | 1 << 39 | s.tokens;
+            match cx.send(conn, &mut iov, token) {
+                Ok(()) => {
+                    s.backlog.pop_front();
+                    s.queued += n;
+                    s.tokens += 1;
+                    s.pending.push_back(Pending { token, end: s.queued });
+                }
+                Err(SendError::Full) => s.blocked = true,
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Does the next step of the connection's end, if its time has come.
+    fn end<Q: NicQueue>(
+        &mut self,
+        cx: &mut Cx<'_, '_, Q>,
+        conn: ConnId,
+        f: &mut Flow,
+        side: usize,
+    ) -> Option<&'static str> {
+        let now = self.now.get();
+        let complete = f.complete(side);
+        let both = f.complete(CLIENT) && f.complete(SERVER);
+        let s = &f.sides[side];
+        if s.left {
+            return None;
+        }
+        let all_queued = s.queued == f.plan.halves[side].total;
+        let what = match f.plan.ending {
+            Ending::Closes(first) if complete && (side == first || s.fin) => "close",
+            Ending::BothClose if both && f.close_at.is_none() => {
+                // Far enough off for both to be woken.
+                f.close_at = Some(now + 50_000);
+                self.wake_at(now + 50_000);
+                return None;
+            }
+            Ending::BothClose if f.close_at.is_some_and(|t| t <= now) => "close",
+            Ending::HalfCloses(first) if side == first && all_queued && !s.shut => "shutdown",
+            Ending::HalfCloses(first) if complete && (side != first || s.fin) => "close",
+            Ending::BothShutDown if all_queued && !s.shut => "shutdown",
+            Ending::Aborts(who, after) if side == who && s.received >= after => "abort",
+            Ending::ClosesEarly(who, after) if side == who && s.received >= after => "close",
+            _ => return None,
+        };
+        // A connection that ended meanwhile is stale: `on_closed` was or will be called.
+        let _ = match what {
+            "close" => cx.close(conn),
+            "shutdown" => cx.shutdown(conn),
+            _ => cx.abort(conn),
+        };
+        let s = &mut f.sides[side];
+        s.moved = now;
+        if what == "shutdown" {
+            s.shut = true;
+        } else {
+            s.left = true;
+        }
+        Some(what)
+    }
+
+    fn opened<Q: NicQueue>(&mut self, cx: &mut Cx<'_, '_, Q>, conn: ConnId, flow: usize, side: usize) {
+        {
+            let shared = &mut *self.shared.borrow_mut();
+            let s = &mut shared.flows[flow].sides[side];
+            let twice = s.open;
+            *s = Side { conn: Some(conn), known: true, open: true, moved: self.now.get(), ..core::mem::take(s) };
+            if twice {
+                shared.wrong(|| format!("flow {flow} side {side}: opened twice"));
+            }
+            shared.note(|| format!("flow {flow} side {side}: open, {conn:?}"));
+        }
+        self.go_on(cx, conn, flow, side);
+    }
+
+    /// What is to become of a piece of data: how much of it is kept.
+    fn keep(&mut self, f: &mut Flow, side: usize, data: Zbuf) -> Retained {
+        let now = self.now.get();
+        let reader = f.plan.halves[side].reader;
+        let s = &mut f.sides[side];
+        let until = match reader {
+            Reader::Prompt => return Retained::NOTHING,
+            Reader::Echoes => {
+                s.backlog.push_back(data);
+                return Retained::NOTHING;
+            }
+            Reader::Holds(time) => now + time,
+            Reader::Stops(from, _) if s.received < from => return Retained::NOTHING,
+            Reader::Stops(_, time) => *s.stopped.get_or_insert(now + time),
+        };
+        if until <= now {
+            return Retained::NOTHING;
+        }
+        let size = data.true_size();
+        s.held.push_back(Held { data, size, until });
+        self.wake_at(until);
+        Retained(size)
+    }
+}
+
+impl<Q: NicQueue> App<Q> for SimApp<'_> {
+    fn on_accepted(&mut self, cx: &mut Cx<'_, '_, Q>, conn: ConnId, listener_user: u64, _remote: SocketAddr) {
+        let flow = listener_user as usize;
+        self.conns.push((conn, flow, SERVER));
+        self.opened(cx, conn, flow, SERVER);
+    }
+
+    fn on_connected(&mut self, cx: &mut Cx<'_, '_, Q>, conn: ConnId) {
+        match self.find(conn) {
+            Some((flow, side)) => self.opened(cx, conn, flow, side),
+            None => self.shared.borrow_mut().wrong(|| format!("{conn:?} connected, but nobody asked for it")),
+        }
+    }
+
+    fn on_data(&mut self, cx: &mut Cx<'_, '_, Q>, conn: ConnId, data: Zbuf) -> Retained {
+        let Some((flow, side)) = self.find(conn) else {
+            self.shared.borrow_mut().wrong(|| format!("data for {conn:?}, which nobody knows"));
+            return Retained::NOTHING;
+        };
+        let kept = {
+            let rc = self.shared.clone();
+            let shared = &mut *rc.borrow_mut();
+            let f = &mut shared.flows[flow];
+            let wrong = f.pattern(1 - side).first_wrong(f.sides[side].received, &data);
+            let s = &mut f.sides[side];
+            let end = s.received + u64::from(data.len());
+            s.moved = self.now.get();
+            let misplaced = s.fin || s.left || s.closed.is_some() || data.is_empty();
+            let received = s.received;
+            let kept = self.keep(f, side, data);
+            f.sides[side].received = end;
+            let sent = f.sides[1 - side].queued;
+            if let Some(at) = wrong {
+                shared.wrong(|| format!("flow {flow} side {side}: byte {at} is wrong (piece begins at {received})"));
+            }
+            if end > sent {
+                shared.wrong(|| format!("flow {flow} side {side}: received {end} bytes, only {sent} were sent"));
+            }
+            if misplaced {
+                shared.wrong(|| format!("flow {flow} side {side}: data behind the end, or no data"));
+            }
+            kept
+        };
+        self.go_on(cx, conn, flow, side);
+        kept
+    }
+
+    fn on_fin(&mut self, cx: &mut Cx<'_, '_, Q>, conn: ConnId) {
+        let Some((flow, side)) = self.find(conn) else { return };
+        {
+            let shared = &mut *self.shared.borrow_mut();
+            let f = &mut shared.flows[flow];
+            let again = core::mem::replace(&mut f.sides[side].fin, true);
+            f.sides[side].moved = self.now.get();
+            let (got, sent) = (f.sides[side].received, f.sides[1 - side].queued);
+            let other = &f.sides[1 - side];
+            let asked = other.shut || other.left;
+            shared.note(|| format!("flow {flow} side {side}: told of the end after {got} bytes"));
+            if again || got != sent || !asked {
+                shared.wrong(|| {
+                    format!(
+                        "flow {flow} side {side}: end at {got} of {sent} bytes (asked for: {asked}, again: {again})"
+                    )
+                });
+            }
+        }
+        self.go_on(cx, conn, flow, side);
+    }
+
+    fn on_released(&mut self, cx: &mut Cx<'_, '_, Q>, conn: ConnId, token: u64, outcome: Released) {
+        let Some((flow, side)) = self.find(conn) else {
+            self.shared.borrow_mut().wrong(|| format!("token {token:#x} of {conn:?}, which nobody knows"));
+            return;
+        };
+        {
+            let shared = &mut *self.shared.borrow_mut();
+            let f = &mut shared.flows[flow];
+            let got = f.sides[1 - side].received;
+            let s = &mut f.sides[side];
+            let front = s.pending.pop_front();
+            s.moved = self.now.get();
+            match (front, outcome) {
+                (Some(p), _) if p.token != token => {
+                    shared.wrong(|| format!("flow {flow} side {side}: token {token:#x} released, not {:#x}", p.token));
+                }
+                (None, _) => {
+                    shared.wrong(|| format!("flow {flow} side {side}: token {token:#x} released once too often"));
+                }
+                (Some(p), Released::Acked) => {
+                    s.acked = p.end;
+                    if got < p.end {
+                        shared.wrong(|| {
+                            format!("flow {flow} side {side}: {} bytes reported acknowledged, {got} arrived", p.end)
+                        });
+                    }
+                }
+                (Some(_), _) => s.aborted += 1,
+            }
+        }
+        self.go_on(cx, conn, flow, side);
+    }
+
+    fn on_writable(&mut self, cx: &mut Cx<'_, '_, Q>, conn: ConnId) {
+        let Some((flow, side)) = self.find(conn) else { return };
+        self.shared.borrow_mut().flows[flow].sides[side].blocked = false;
+        self.go_on(cx, conn, flow, side);
+    }
+
+    fn on_closed(&mut self, cx: &mut Cx<'_, '_, Q>, conn: ConnId, closed: Closed) {
+        let stale = cx.info(conn).is_err();
+        let shared = &mut *self.shared.borrow_mut();
+        let Some((flow, side)) = self.conns.iter().find(|c| c.0 == conn).map(|c| (c.1, c.2)) else {
+            shared.wrong(|| format!("{conn:?} is over, but nobody knows it"));
+            return;
+        };
+        let s = &mut shared.flows[flow].sides[side];
+        s.moved = self.now.get();
+        s.backlog.clear();
+        let again = s.closed.replace(closed).is_some();
+        let left = s.pending.len();
+        shared.note(|| format!("flow {flow} side {side}: over: {}", closed.reason));
+        if again || left > 0 || !stale {
+            shared.wrong(|| {
+                format!("flow {flow} side {side}: over; again: {again}, tokens left: {left}, stale: {stale}")
+            });
+        }
+    }
+
+    fn on_neighbor_needed(&mut self, cx: &mut Cx<'_, '_, Q>, path: PathId, ip: std::net::IpAddr) {
+        if self.neighbor_delay == 0 {
+            return self.answer_neighbor(cx, path, ip);
+        }
+        let at = self.now.get() + self.neighbor_delay;
+        self.neighbors_wanted.push((at, path, ip));
+        self.wake_at(at);
+    }
+}

@@ -1,0 +1,180 @@
+//! The attacker: segments that must change nothing, made from what passed on the wire; and old frames sent again.
+
+use luna_core::wire::{
+    HeaderTemplate, MacAddr, SegmentHead, SeqNum, TcpFlags, TcpOptions, tcp_checksum, write_tcp_checksum,
+};
+
+use super::events::Time;
+use super::frame::{Frame, Segment, Tag};
+use super::log::What;
+use super::rng::Rng;
+use super::world::{Event, World};
+
+/// Frames that are remembered.
+const MEMORY: usize = 64;
+
+/// What the attacker knows.
+pub(super) struct Attacker {
+    rng: Rng,
+    /// Frames that passed, the newest overwriting the oldest.
+    seen: Vec<Frame>,
+    next: usize,
+    skip: u32,
+    sent: u32,
+    active: bool,
+}
+
+impl Attacker {
+    pub(super) fn new(rng: Rng) -> Self {
+        Self { rng, seen: Vec::new(), next: 0, skip: 0, sent: 0, active: false }
+    }
+
+    /// Sees a frame pass.
+    pub(super) fn remember(&mut self, frame: &Frame) {
+        if !self.active {
+            return;
+        }
+        // A few of many, so that old ones are really old.
+        self.skip = self.skip.wrapping_add(1);
+        if !self.skip.is_multiple_of(7) && frame.bytes.len() > 100 {
+            return;
+        }
+        if self.seen.len() < MEMORY {
+            self.seen.push(frame.clone());
+        } else {
+            self.seen[self.next] = frame.clone();
+            self.next = (self.next + 1) % MEMORY;
+        }
+    }
+
+    /// A frame for one of the stacks, or nothing when it has seen none.
+    fn make(&mut self) -> Option<Frame> {
+        let rng = &mut self.rng;
+        if self.seen.is_empty() {
+            return None;
+        }
+        let seen = &self.seen[rng.below(self.seen.len() as u64) as usize];
+        if rng.one_in(3) {
+            // An old duplicate, as networks have them.
+            return Some(seen.clone());
+        }
+        let seg = Segment::read(&seen.bytes, false).ok()?;
+        if seg.flags.rst() || seg.flags.syn() {
+            return None;
+        }
+        let mut forged = Forged::from(&seg, &seen.bytes);
+        let edge = seg.ack;
+        match rng.below(9) {
+            // The window's far end: certainly not where the next byte is expected.
+            0 => (forged.flags, forged.seq) = (TcpFlags::RST, seg.seq + rng.range(1 << 24, 1 << 30) as u32),
+            1 => (forged.flags, forged.seq) = (TcpFlags::RST, seg.seq - rng.range(1, 1 << 20) as u32),
+            2 => forged.flags = TcpFlags::SYN,
+            3 => (forged.flags, forged.seq) = (TcpFlags::SYN, seg.seq + 1_000_000),
+            // Acknowledges what was never sent.
+            4 => forged.ack = edge + rng.range(1 << 24, 1 << 29) as u32,
+            5 => forged.flags = TcpFlags::PSH,
+            6 => forged.options = Some(vec![8, 1, 0, 0]),
+            7 => forged.ports.1 = 9,
+            _ => {
+                forged.seq = seg.seq + (1 << 28);
+                forged.payload = vec![0xaa; 100];
+            }
+        }
+        Some(forged.frame())
+    }
+}
+
+/// A segment to be made.
+struct Forged {
+    macs: (MacAddr, MacAddr),
+    vlan: Option<u16>,
+    addrs: (std::net::IpAddr, std::net::IpAddr),
+    ports: (u16, u16),
+    seq: SeqNum,
+    ack: SeqNum,
+    flags: TcpFlags,
+    window: u16,
+    timestamps: Option<(u32, u32)>,
+    options: Option<Vec<u8>>,
+    payload: Vec<u8>,
+}
+
+impl Forged {
+    fn from(seg: &Segment, frame: &[u8]) -> Self {
+        let mac = |at: usize| {
+            let mut mac = [0; 6];
+            mac.copy_from_slice(&frame[at..at + 6]);
+            MacAddr(mac)
+        };
+        let vlan = (frame[12..14] == [0x81, 0]).then(|| u16::from_be_bytes([frame[14], frame[15]]));
+        Self {
+            macs: (mac(6), mac(0)),
+            vlan,
+            addrs: (seg.src.ip(), seg.dst.ip()),
+            ports: (seg.src.port(), seg.dst.port()),
+            seq: seg.seq,
+            ack: seg.ack,
+            flags: TcpFlags::ACK,
+            window: seg.window,
+            timestamps: seg.options.timestamps,
+            options: None,
+            payload: Vec::new(),
+        }
+    }
+
+    fn frame(&self) -> Frame {
+        let (src, dst) = self.addrs;
+        let template =
+            HeaderTemplate::new(self.macs.0, self.macs.1, self.vlan, src, dst, self.ports.0, self.ports.1, 64)
+                .expect("addresses of one family");
+        let timestamps = self.timestamps;
+        let options = TcpOptions { timestamps, ..TcpOptions::default() };
+        let head = SegmentHead {
+            seq: self.seq,
+            ack: self.ack,
+            flags: self.flags,
+            window: self.window,
+            ts: None,
+            ecn: 0,
+            options: Some(&options),
+        };
+        let mut bytes = vec![0; template.header_len(&head)];
+        template.emit(&mut bytes, &head, self.payload.len() as u32);
+        let l4 = template.l2l3_len();
+        if let Some(raw) = &self.options
+            && bytes.len() >= l4 + 20 + raw.len()
+        {
+            bytes[l4 + 20..l4 + 20 + raw.len()].copy_from_slice(raw);
+        }
+        let tcp_len = (bytes.len() - l4 + self.payload.len()) as u32;
+        let sum = tcp_checksum(template.pseudo_sum(tcp_len), &bytes[l4..], [&self.payload[..]]);
+        write_tcp_checksum(&mut bytes, l4, sum);
+        bytes.extend_from_slice(&self.payload);
+        Frame { bytes, tag: Tag { forged: true, ..Tag::default() } }
+    }
+}
+
+impl World<'_> {
+    /// The attacker's moment.
+    pub(super) fn forge(&mut self) {
+        let now = self.events.now();
+        let (count, last) = self.plan.forged;
+        let attacker = &mut self.attacker;
+        attacker.active = true;
+        if self.over_since.is_some() || attacker.sent >= count {
+            attacker.active = false;
+            return;
+        }
+        if let Some(frame) = attacker.make() {
+            attacker.sent += 1;
+            let target = self.plan.stacks.iter().enumerate().find(|s| frame.bytes[..6] == super::plan::mac(s.0).0);
+            if let Some((i, _)) = target {
+                self.adversity.forged += 1;
+                self.log.frame(now, i, What::Forged, &frame);
+                self.deliver(i, frame);
+            }
+        }
+        let pause: Time = (last / u64::from(count)).max(1000);
+        self.events.after(pause, Event::Forge);
+    }
+}

@@ -1,0 +1,107 @@
+//! What must be true when a run is over.
+
+use luna_core::Counters;
+use luna_core::stack::{CloseReason, Limit};
+
+use super::flow::{CLIENT, Ending, Flow, Opening, SERVER};
+use super::world::World;
+
+fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(what()) }
+}
+
+impl World<'_> {
+    /// The end: memory is home, tables are empty, flows ended as planned, nothing was sent again without cause.
+    pub(super) fn finish(&mut self) -> Result<(), String> {
+        for i in 0..self.stacks.len() {
+            let local = self.local(i);
+            let s = &mut self.stacks[i];
+            // What devices have sent comes home.
+            s.wire.borrow_mut().rx.clear();
+            s.stack.turn(local, 256, &mut s.app);
+            s.withheld.clear();
+            s.app.conns.clear();
+            s.stack.check_invariants().map_err(|b| format!("stack {i} at the end: {b}"))?;
+            s.stack.check_free_lists().map_err(|b| format!("stack {i} at the end: {b}"))?;
+        }
+        for flow in &self.shared.borrow().flows {
+            self.check_flow(flow).map_err(|what| format!("flow {}: {what}", flow.index))?;
+        }
+        for (i, s) in self.stacks.iter().enumerate() {
+            let p = s.pools;
+            let out = [p.rx.outstanding(), p.headers.outstanding(), p.data.outstanding()];
+            ensure(out == [0; 3], || format!("stack {i}: objs that are not home (receive, header, data): {out:?}"))?;
+            self.check_counts(i, s.stack.counters())?;
+        }
+        Ok(())
+    }
+
+    fn check_flow(&self, f: &Flow) -> Result<(), String> {
+        let reasons = [CLIENT, SERVER].map(|s| f.sides[s].closed.map(|c| c.reason));
+        for s in &f.sides {
+            ensure(s.pending.is_empty(), || format!("{} tokens were never released", s.pending.len()))?;
+            ensure(s.aborted == 0 || !f.plan.ending.complete(), || format!("{} sends were aborted", s.aborted))?;
+        }
+        if f.plan.opening == Opening::Refused {
+            return ensure(reasons[CLIENT] == Some(CloseReason::Refused), || format!("not refused: {reasons:?}"));
+        }
+        match f.plan.ending {
+            Ending::PathDies => {
+                let dead = |r: Option<CloseReason>| match r {
+                    None => true,
+                    Some(r) => matches!(r, CloseReason::TimedOut(Limit::User | Limit::Connect)),
+                };
+                let fine = reasons.into_iter().all(dead);
+                return ensure(fine, || format!("the network died, the end was {reasons:?}"));
+            }
+            Ending::Aborts(who, _) | Ending::ClosesEarly(who, _) => {
+                let aborted = matches!(reasons[who], Some(CloseReason::Aborted | CloseReason::Finished));
+                let peer = reasons[1 - who];
+                let known = matches!(
+                    peer,
+                    None | Some(
+                        CloseReason::Reset | CloseReason::TimedOut(_) | CloseReason::Finished | CloseReason::Refused
+                    )
+                );
+                return ensure(aborted && known, || format!("side {who} aborted, the end was {reasons:?}"));
+            }
+            _ => {}
+        }
+        for side in [CLIENT, SERVER] {
+            let (sent, got) = (f.plan.halves[1 - side].total, f.sides[side].received);
+            ensure(sent == got, || format!("side {side} received {got} of {sent} bytes"))?;
+            // Who only waits for the last acknowledgment may find that the peer has forgotten it all.
+            let late = f.complete(side) && !self.plan.calm;
+            let fine = match reasons[side] {
+                Some(CloseReason::Finished) => true,
+                Some(CloseReason::Reset | CloseReason::TimedOut(_)) => {
+                    late && reasons[1 - side] == Some(CloseReason::Finished)
+                }
+                _ => false,
+            };
+            ensure(fine, || format!("everything passed, yet the end was {reasons:?}"))?;
+        }
+        Ok(())
+    }
+
+    /// Retransmissions and timeouts have a cause, and not more of them than causes allow.
+    fn check_counts(&self, i: usize, c: &Counters) -> Result<(), String> {
+        if self.plan.calm && self.dead_since.is_none() {
+            let idle = [
+                ("retransmits", c.retransmits),
+                ("rtos", c.rtos),
+                ("fast_recoveries", c.fast_recoveries),
+                ("out_of_order", c.out_of_order),
+                ("duplicates", c.duplicates),
+                ("outside_window", c.outside_window),
+                ("paws", c.paws),
+                ("bad_ack", c.bad_ack),
+                ("over_budget", c.over_budget),
+            ];
+            for (name, n) in idle {
+                ensure(n == 0, || format!("stack {i}: nothing was lost, yet {name} is {n}"))?;
+            }
+        }
+        Ok(())
+    }
+}

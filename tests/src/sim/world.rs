@@ -1,0 +1,621 @@
+//! A run: stacks, their hosts and the network between them, driven by one event queue.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use luna_core::nic::Caps;
+use luna_core::stack::{Bind, Cidr, PathConfig, PathId, Stack, StackConfig, Turn};
+use luna_core::time::Instant;
+use luna_core::zbuf::{Pool, ZbufMut};
+
+use super::app::{Shared, SimApp};
+use super::arena::Tables;
+use super::events::{Events, Time};
+use super::flow::{Ending, Flow, Opening, SERVER};
+use super::frame::Frame;
+use super::link::{Link, LinkConfig, Node};
+use super::log::{Log, What};
+use super::monitor::Monitor;
+use super::nic::{Passed, SimQueue, Wire};
+use super::plan::{MS, Plan, S, Trouble, US, addrs, mac};
+use super::rng::Rng;
+use super::switch::Switch;
+
+/// A connection on which nothing moves for so long, while the network carries, hangs.
+const PATIENCE: Time = 60 * S;
+/// How long connections may take to leave the tables when all flows are over.
+const DRAIN: Time = 400 * S;
+/// More events than this are a loop.
+const MOST_EVENTS: u64 = 30_000_000;
+
+/// What happens.
+pub(super) enum Event {
+    /// The first frame of a link's queue was sent.
+    Sent(usize),
+    /// A frame gets to a link's end.
+    Arrive(usize, Frame),
+    /// A stack's turn, unless it was put earlier meanwhile.
+    Turn(usize, u32),
+    /// Frames leave that a stack sent in a turn during which its CPU was taken away.
+    Leave(usize, Vec<Frame>),
+    /// A flow begins.
+    Start(usize),
+    /// Something happens to the network.
+    Trouble(usize),
+    /// And is over.
+    Heal(usize),
+    /// The attacker acts.
+    Forge,
+    /// Somebody looks whether all goes on.
+    Watch,
+}
+
+/// Pools of a stack.
+pub struct Pools {
+    /// Where frames are received.
+    pub rx: Pool,
+    /// Where headers come from.
+    pub headers: Pool,
+    /// What applications send.
+    pub data: Pool,
+}
+
+pub(super) struct Host {
+    pub(super) free_at: Time,
+    rng: Rng,
+}
+
+pub(super) struct StackSim<'m> {
+    pub(super) stack: Stack<'m, SimQueue<'m>>,
+    pub(super) app: SimApp<'m>,
+    pub(super) wire: Rc<RefCell<Wire>>,
+    pub(super) pools: &'m Pools,
+    pub(super) path: PathId,
+    pub(super) uplink: usize,
+    pub(super) downlink: usize,
+    generation: u32,
+    next_turn: Time,
+    /// Turns in a row in which nothing passed.
+    idle_turns: u32,
+    /// Objs that tiny pools are without.
+    pub(super) withheld: Vec<ZbufMut>,
+}
+
+/// What went wrong by intention.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Adversity {
+    /// Frames that did not get through.
+    pub lost: u64,
+    /// Frames dropped for want of room: queues, rings, pools.
+    pub dropped: u64,
+    /// Frames changed.
+    pub corrupted: u64,
+    /// Frames delivered twice.
+    pub duplicated: u64,
+    /// Frames that others could overtake.
+    pub reordered: u64,
+    /// Times that a CPU was taken away.
+    pub stolen: u64,
+    /// Frames forged or replayed.
+    pub forged: u64,
+    /// Times that a link died or shrank.
+    pub troubles: u64,
+    /// Frames marked by ECN.
+    pub marked: u64,
+}
+
+/// The whole.
+pub struct World<'m> {
+    pub(super) plan: Plan,
+    pub(super) events: Events<Event>,
+    pub(super) now: Rc<Cell<Time>>,
+    pub(super) shared: Rc<RefCell<Shared>>,
+    pub(super) hosts: Vec<Host>,
+    pub(super) stacks: Vec<StackSim<'m>>,
+    pub(super) links: Vec<Link>,
+    switches: Vec<Switch>,
+    pub(super) monitor: Monitor,
+    pub(super) log: Log,
+    pub(super) adversity: Adversity,
+    pub(super) attacker: super::attack::Attacker,
+    /// Flows are over since.
+    pub(super) over_since: Option<Time>,
+    /// The network died for good.
+    pub(super) dead_since: Option<Time>,
+    /// The last time that the network was in trouble.
+    trouble_until: Time,
+    count: u64,
+}
+
+impl<'m> World<'m> {
+    /// A run that has not begun.
+    #[must_use]
+    pub fn new(seed: u64, plan: Plan, pools: &'m [Pools], tables: &'m mut [Tables], keep_log: bool) -> Self {
+        let rng = Rng::new(seed);
+        let now = Rc::new(Cell::new(0));
+        let shared = Rc::new(RefCell::new(Shared {
+            flows: plan.flows.iter().enumerate().map(|(i, f)| Flow::new(i, f.clone())).collect(),
+            neighbors: (0..plan.stacks.len()).flat_map(|i| addrs(i).map(|a| (a, mac(i)))).collect(),
+            notes: keep_log.then(Vec::new),
+            ..Shared::default()
+        }));
+        let hosts = (0..plan.hosts.len()).map(|i| Host { free_at: 0, rng: rng.fork(100 + i as u64) }).collect();
+        let mut world = Self {
+            hosts,
+            now,
+            shared,
+            stacks: Vec::new(),
+            links: Vec::new(),
+            switches: Vec::new(),
+            monitor: Monitor::default(),
+            log: if keep_log { Log::full() } else { Log::default() },
+            adversity: Adversity::default(),
+            attacker: super::attack::Attacker::new(rng.fork(7)),
+            over_since: None,
+            dead_since: None,
+            trouble_until: 0,
+            count: 0,
+            events: Events::default(),
+            plan,
+        };
+        for (i, (pools, tables)) in pools.iter().zip(tables).enumerate() {
+            world.add_stack(i, pools, tables, &rng);
+        }
+        world.connect_switches(&rng);
+        world.schedule();
+        world
+    }
+
+    fn add_stack(&mut self, i: usize, pools: &'m Pools, tables: &'m mut Tables, rng: &Rng) {
+        let plan = &self.plan.stacks[i];
+        let wire = Rc::new(RefCell::new(Wire { rx_ring: plan.rx_ring, tx_ring: plan.tx_ring, ..Wire::default() }));
+        let caps = Caps {
+            mac: mac(i),
+            mtu: plan.mtu,
+            max_tx_segments: plan.tx_segments,
+            tx_checksum: plan.offload,
+            foreign: true,
+            prompt_completion: true,
+        };
+        let queue = SimQueue::new(wire.clone(), caps, &pools.rx, &pools.headers, self.plan.pad);
+        let mut key = [0; 32];
+        let mut secret = rng.fork(200 + i as u64);
+        key.chunks_exact_mut(8).for_each(|c| c.copy_from_slice(&secret.next().to_le_bytes()));
+        let config = StackConfig { id: i as u8, seed: key, tcp: plan.tcp };
+        let local = Instant::from_nanos(plan.clock / plan.tick * plan.tick);
+        let mut stack = Stack::new(config, tables.lend(plan.tables), local).expect("the tables' sizes fit");
+        let mut path = PathConfig { vlan: self.plan.vlan, ..PathConfig::default() };
+        for (addr, prefix) in addrs(i).into_iter().zip([24, 64]) {
+            path.addrs.push(Cidr { addr, prefix }).expect("room for two addresses");
+        }
+        let path = stack.add_path(queue, path).expect("a usable path");
+        let mut withheld = Vec::new();
+        for (pool, n) in [&pools.rx, &pools.headers, &pools.data].into_iter().zip(plan.withheld) {
+            withheld.extend((0..n).map_while(|_| pool.alloc()));
+        }
+        {
+            let mut cx = stack.cx(local);
+            for (flow, f) in self.plan.flows.iter().enumerate() {
+                if f.stacks[SERVER] == i && f.opening == Opening::Usual {
+                    let mut bind = Bind::port(f.addrs[SERVER].port());
+                    bind.addr = (flow % 2 == 0).then(|| f.addrs[SERVER].ip());
+                    bind.backlog = 8;
+                    cx.listen(bind, flow as u64).expect("room for a listener");
+                }
+            }
+            if plan.neighbor_delay.is_none() {
+                for (ip, mac) in &self.shared.borrow().neighbors {
+                    assert!(cx.neighbor(path, *ip, Some(*mac)), "room for every neighbour");
+                }
+            }
+        }
+        let app = SimApp {
+            stack: i,
+            now: self.now.clone(),
+            shared: self.shared.clone(),
+            data: &pools.data,
+            rng: rng.fork(300 + i as u64),
+            conns: Vec::new(),
+            wake: Time::MAX,
+            neighbor_delay: plan.neighbor_delay.unwrap_or(0),
+            neighbors_wanted: Vec::new(),
+        };
+        let generation = 0;
+        let (uplink, downlink) = (i * 2, i * 2 + 1);
+        let next_turn = Time::MAX;
+        self.stacks.push(StackSim {
+            stack,
+            app,
+            wire,
+            pools,
+            path,
+            uplink,
+            downlink,
+            generation,
+            next_turn,
+            idle_turns: 0,
+            withheld,
+        });
+        let config = plan.link;
+        // The ring in front of a NIC's port bounds it.
+        let up = LinkConfig { queue: u64::MAX, ecn_threshold: None, ..config };
+        let switch = Node::Switch(if self.plan.trunk.is_some() { i % 2 } else { 0 });
+        self.links.push(Link::new(up, Node::Stack(i), switch, rng.fork(400 + i as u64)));
+        self.links.push(Link::new(config, switch, Node::Stack(i), rng.fork(500 + i as u64)));
+    }
+
+    fn connect_switches(&mut self, rng: &Rng) {
+        let count = if self.plan.trunk.is_some() { 2 } else { 1 };
+        let trunk = self.links.len();
+        if let Some(config) = self.plan.trunk {
+            for k in 0..2 {
+                let ends = (Node::Switch(k), Node::Switch(1 - k));
+                self.links.push(Link::new(config, ends.0, ends.1, rng.fork(600 + k as u64)));
+            }
+        }
+        for k in 0..count {
+            let mut switch = Switch {
+                shared_buffer: self.plan.shared_buffer,
+                latency: if self.plan.calm { 0 } else { 500 },
+                ..Switch::default()
+            };
+            for i in 0..self.stacks.len() {
+                let here = count == 1 || i % 2 == k;
+                switch.table.push((mac(i), if here { self.stacks[i].downlink } else { trunk + k }));
+            }
+            switch.ports = self.links.iter().enumerate().filter(|l| l.1.from == Node::Switch(k)).map(|l| l.0).collect();
+            self.switches.push(switch);
+        }
+    }
+
+    fn schedule(&mut self) {
+        for (i, f) in self.plan.flows.iter().enumerate() {
+            self.events.at(f.start, Event::Start(i));
+        }
+        for (i, (at, _)) in self.plan.troubles.iter().enumerate() {
+            self.events.at(*at, Event::Trouble(i));
+        }
+        if self.plan.forged.0 > 0 {
+            self.events.at(MS, Event::Forge);
+        }
+        self.events.at(S, Event::Watch);
+        for i in 0..self.stacks.len() {
+            self.turn_at(i, 0);
+        }
+    }
+
+    /// Runs to the end.
+    ///
+    /// # Errors
+    /// What was wrong first.
+    pub fn run(&mut self) -> Result<(), String> {
+        while let Some(event) = self.events.pop() {
+            self.now.set(self.events.now());
+            self.count += 1;
+            if self.count > MOST_EVENTS {
+                return Err(format!("still busy after {MOST_EVENTS} events"));
+            }
+            match event {
+                Event::Sent(link) => self.sent(link),
+                Event::Arrive(link, frame) => self.arrive(link, frame),
+                Event::Turn(stack, generation) => {
+                    if self.stacks[stack].generation == generation {
+                        self.turn(stack)?;
+                    }
+                }
+                Event::Leave(stack, frames) => self.leave(stack, frames),
+                Event::Start(flow) => self.start(flow),
+                Event::Trouble(i) => self.trouble(i),
+                Event::Heal(i) => self.heal(i),
+                Event::Forge => self.forge(),
+                Event::Watch => {
+                    if self.watch()? {
+                        return self.finish();
+                    }
+                }
+            }
+        }
+        Err("nothing more happens, yet not all is over".into())
+    }
+
+    /// Makes sure that a stack has a turn at `at` or earlier.
+    pub(super) fn turn_at(&mut self, stack: usize, at: Time) {
+        let s = &mut self.stacks[stack];
+        if at < s.next_turn {
+            s.generation += 1;
+            s.next_turn = at;
+            self.events.at(at, Event::Turn(stack, s.generation));
+        }
+    }
+
+    /// A stack's clock.
+    pub(super) fn local(&self, stack: usize) -> Instant {
+        let plan = &self.plan.stacks[stack];
+        Instant::from_nanos((plan.clock + self.events.now()) / plan.tick * plan.tick)
+    }
+
+    fn turn(&mut self, i: usize) -> Result<(), String> {
+        let now = self.events.now();
+        let plan = &self.plan.stacks[i];
+        let host_plan = self.plan.hosts[plan.host];
+        let budget = plan.budget;
+        let host = &mut self.hosts[plan.host];
+        self.stacks[i].next_turn = Time::MAX;
+        if host.free_at > now {
+            let at = host.free_at;
+            self.turn_at(i, at);
+            return Ok(());
+        }
+        let mut late = 0;
+        if let Some((often, long)) = host_plan.stolen
+            && host.rng.one_in(often)
+        {
+            let gap = host.rng.range(1, long);
+            let before = host.rng.one_in(2);
+            self.adversity.stolen += 1;
+            self.log.note(now, || format!("[{i}] its CPU is taken away for {gap} ns, before the turn: {before}"));
+            if before {
+                host.free_at = now + gap;
+                self.turn_at(i, now + gap);
+                return Ok(());
+            }
+            late = gap;
+        }
+        let local = self.local(i);
+        let s = &mut self.stacks[i];
+        let ticks = s.app.wake <= now;
+        if ticks {
+            s.app.tick(&mut s.stack.cx(local));
+        }
+        let outcome = s.stack.turn(local, budget, &mut s.app);
+        let (frames, out) = self.watch_turn(i)?;
+        let s = &mut self.stacks[i];
+        s.idle_turns = if frames > 0 || ticks { 0 } else { (s.idle_turns + 1).min(8) };
+        let cost = host_plan.turn + host_plan.per_frame * frames + late;
+        self.hosts[self.plan.stacks[i].host].free_at = now + cost;
+        let mut next = match outcome {
+            // A loop that finds nothing to do turns again at once; here it waits longer and longer, up to 25 µs.
+            Turn::Busy => now + cost + (100 << s.idle_turns),
+            Turn::IdleUntil(at) => self.world_time(i, at),
+        };
+        let s = &self.stacks[i];
+        if !s.wire.borrow().rx.is_empty() {
+            next = next.min(now + cost);
+        }
+        next = next.min(s.app.wake).max(now + cost);
+        if next < Time::MAX {
+            self.turn_at(i, next);
+        }
+        if late > 0 {
+            self.events.after(late, Event::Leave(i, out));
+        } else {
+            self.leave(i, out);
+        }
+        if self.over_since.is_none() && self.shared.borrow().flows.iter().all(Flow::over) {
+            self.over_since = Some(now);
+        }
+        Ok(())
+    }
+
+    /// When a stack's clock shows `at`.
+    fn world_time(&self, stack: usize, at: Instant) -> Time {
+        let plan = &self.plan.stacks[stack];
+        if at == Instant::FAR {
+            return Time::MAX;
+        }
+        at.as_nanos().div_ceil(plan.tick).saturating_mul(plan.tick).saturating_sub(plan.clock)
+    }
+
+    /// Looks at what passed in a turn: how many frames, and those to be sent.
+    fn watch_turn(&mut self, i: usize) -> Result<(u64, Vec<Frame>), String> {
+        let now = self.events.now();
+        let s = &mut self.stacks[i];
+        let passed = core::mem::take(&mut s.wire.borrow_mut().passed);
+        let frames = passed.len() as u64;
+        let mut out = Vec::new();
+        let mut verdict = Ok(());
+        for p in passed {
+            match p {
+                Passed::In(frame) => {
+                    self.log.frame(now, i, What::Taken, &frame);
+                    self.monitor.taken(&frame);
+                    s.wire.borrow_mut().spare.push(frame.bytes);
+                }
+                Passed::NoObj(frame) => {
+                    self.adversity.dropped += 1;
+                    self.log.frame(now, i, What::Lost("no obj to receive it"), &frame);
+                }
+                Passed::Out(mut frame) => {
+                    self.log.frame(now, i, What::Sent, &frame);
+                    verdict = verdict.and(self.monitor.sent(&mut frame, self.plan.stacks[i].mtu));
+                    self.attacker.remember(&frame);
+                    out.push(frame);
+                }
+            }
+        }
+        let mut shared = self.shared.borrow_mut();
+        for note in shared.notes.iter_mut().flat_map(|n| n.drain(..)) {
+            self.log.note(now, || format!("[{i}] {note}"));
+        }
+        if let Some(what) = shared.violation.take() {
+            return Err(what);
+        }
+        verdict.map_err(|what| format!("stack {i} sends what it must not: {what}"))?;
+        s.stack.check_invariants().map_err(|broken| format!("stack {i}: {broken}"))?;
+        Ok((frames, out))
+    }
+
+    fn leave(&mut self, stack: usize, frames: Vec<Frame>) {
+        let link = self.stacks[stack].uplink;
+        for frame in frames {
+            // The queue in front of a port has no limit of its own.
+            if let Ok(Some(time)) = self.links[link].push(frame) {
+                self.events.after(time, Event::Sent(link));
+            }
+        }
+    }
+
+    fn sent(&mut self, link: usize) {
+        let now = self.events.now();
+        let (out, next) = self.links[link].sent(now);
+        if let Some(time) = next {
+            self.events.after(time, Event::Sent(link));
+        }
+        if let Node::Stack(i) = self.links[link].from {
+            let wire = &mut *self.stacks[i].wire.borrow_mut();
+            wire.in_flight -= 1;
+            wire.done += 1;
+        }
+        self.adversity.corrupted += u64::from(out.corrupted);
+        self.adversity.reordered += u64::from(out.reordered);
+        self.adversity.duplicated += u64::from(out.arrivals.len() > 1);
+        if let Some((frame, why)) = out.lost {
+            self.adversity.lost += 1;
+            self.log.note(now, || format!("   ({link}) {why:?}"));
+            self.log.frame(now, link, What::Lost("on the wire"), &frame);
+        }
+        for arrival in out.arrivals {
+            if out.corrupted {
+                self.log.frame(now, link, What::Corrupted, &arrival.frame);
+            }
+            self.events.at(arrival.at, Event::Arrive(link, arrival.frame));
+        }
+    }
+
+    pub(super) fn arrive(&mut self, link: usize, frame: Frame) {
+        match self.links[link].to {
+            Node::Stack(i) => self.deliver(i, frame),
+            Node::Switch(k) => {
+                let switch = &self.switches[k];
+                let Some(out) = switch.route(&frame) else {
+                    self.drop_frame(link, "no such address", &frame);
+                    return;
+                };
+                let latency = switch.latency;
+                if switch.admit(&self.links, frame.wire_len()).is_err() {
+                    self.drop_frame(out, "the switch's buffer is full", &frame);
+                    return;
+                }
+                match self.links[out].push(frame) {
+                    Ok(Some(time)) => self.events.after(latency + time, Event::Sent(out)),
+                    Ok(None) => {}
+                    Err(frame) => self.drop_frame(out, "the queue is full", &frame),
+                }
+            }
+        }
+    }
+
+    /// A frame gets to a stack's port.
+    pub(super) fn deliver(&mut self, i: usize, frame: Frame) {
+        let now = self.events.now();
+        let full = {
+            let wire = self.stacks[i].wire.borrow();
+            wire.rx.len() >= wire.rx_ring
+        };
+        if full {
+            self.drop_frame(i, "the receive ring is full", &frame);
+            return;
+        }
+        self.stacks[i].wire.borrow_mut().rx.push_back(frame);
+        let host = self.plan.stacks[i].host;
+        let poll = self.hosts[host].rng.below(self.plan.hosts[host].poll) + 1;
+        let at = (now + poll).max(self.hosts[host].free_at);
+        self.turn_at(i, at);
+    }
+
+    fn drop_frame(&mut self, place: usize, why: &'static str, frame: &Frame) {
+        self.adversity.dropped += 1;
+        self.log.frame(self.events.now(), place, What::Lost(why), frame);
+    }
+
+    fn start(&mut self, flow: usize) {
+        let plan = &self.plan.flows[flow];
+        let both = plan.opening == Opening::Simultaneous;
+        let stacks = plan.stacks;
+        for side in 0..if both { 2 } else { 1 } {
+            let i = stacks[side];
+            let local = self.local(i);
+            let s = &mut self.stacks[i];
+            s.app.connect(&mut s.stack.cx(local), flow, side);
+            self.turn_at(i, self.events.now());
+        }
+    }
+
+    fn trouble(&mut self, i: usize) {
+        let now = self.events.now();
+        let what = self.plan.troubles[i].1;
+        self.adversity.troubles += 1;
+        self.log.note(now, || format!("{what:?}"));
+        let time = match what {
+            Trouble::Dead(stack, ways, time) => {
+                self.set_dead(stack, ways, true);
+                time
+            }
+            Trouble::SmallMtu(stack, mtu, time) => {
+                self.set_mtu(stack, mtu);
+                time
+            }
+        };
+        self.trouble_until = self.trouble_until.max(now + time);
+        self.events.after(time, Event::Heal(i));
+    }
+
+    fn heal(&mut self, i: usize) {
+        self.log.note(self.events.now(), || format!("{:?} is over", self.plan.troubles[i].1));
+        match self.plan.troubles[i].1 {
+            Trouble::Dead(stack, ways, _) => self.set_dead(stack, ways, false),
+            Trouble::SmallMtu(stack, ..) => self.set_mtu(stack, u16::MAX),
+        }
+    }
+
+    fn set_dead(&mut self, stack: usize, ways: u8, dead: bool) {
+        let s = &self.stacks[stack];
+        for (link, hit) in [(s.downlink, ways != 1), (s.uplink, ways != 0)] {
+            if hit {
+                let d = &mut self.links[link].dead;
+                *d = if dead { *d + 1 } else { *d - 1 };
+            }
+        }
+    }
+
+    fn set_mtu(&mut self, stack: usize, mtu: u16) {
+        let s = &self.stacks[stack];
+        for link in [s.uplink, s.downlink] {
+            self.links[link].config.mtu = mtu;
+        }
+    }
+
+    /// Whether all is over; an error when a connection hangs.
+    fn watch(&mut self) -> Result<bool, String> {
+        let now = self.events.now();
+        let mut step = S;
+        if let Some(since) = self.over_since {
+            if self.stacks.iter().all(|s| s.stack.connections() == 0) {
+                return Ok(true);
+            }
+            if now - since > DRAIN {
+                let left: Vec<_> = self.stacks.iter().map(|s| s.stack.connections()).collect();
+                return Err(format!("all flows are over, but tables still hold {left:?} connections"));
+            }
+        } else {
+            let shared = self.shared.borrow();
+            let quiet_since = |f: &Flow| f.moved().max(f.plan.start).max(self.trouble_until.min(now));
+            if let Some(f) = shared.flows.iter().find(|f| !f.over() && now - quiet_since(f) > PATIENCE) {
+                let sides: Vec<_> = f.sides.iter().map(|s| (s.queued, s.acked, s.received, s.closed)).collect();
+                return Err(format!("flow {} hangs: (queued, acked, received, closed) {sides:?}", f.index));
+            }
+            let doomed = |f: &Flow| f.over() || f.plan.ending == Ending::PathDies;
+            let dies = shared.flows.iter().all(doomed);
+            drop(shared);
+            if dies && self.dead_since.is_none() {
+                self.dead_since = Some(now);
+                self.log.note(now, || "the network dies".into());
+                self.links.iter_mut().for_each(|l| l.dead += 1);
+            }
+            step = if now < S { 5 * MS } else { 100 * MS };
+        }
+        let _ = US;
+        self.events.after(step, Event::Watch);
+        Ok(false)
+    }
+}
