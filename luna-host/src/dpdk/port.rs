@@ -396,13 +396,13 @@ impl PortShared {
                 // SAFETY: the device is closed: the mbuf is in no ring.
                 unsafe { pools.ext.put_mbuf(probe.into_mbuf()) };
             }
-            for pool in pools.each() {
-                if pool.claim() {
-                    // SAFETY: the device is closed and this thread owns the pool.
-                    found.taken_back += unsafe { pool.sweep() };
-                    found.missing += pool.pool().outstanding();
-                }
+            // All before any is counted: an external mbuf that is taken back lets go of a receive obj.
+            let ours = || pools.each().filter(|pool| pool.claim());
+            for pool in ours() {
+                // SAFETY: the device is closed and this thread owns the pool.
+                found.taken_back += unsafe { pool.sweep() };
             }
+            found.missing += ours().map(|pool| pool.pool().outstanding()).sum::<usize>();
             // References to payload of another thread: that thread drops them.
             if !pools.deferred.settle() {
                 self.eal.leave(*pools.deferred);
