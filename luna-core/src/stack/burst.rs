@@ -33,14 +33,12 @@ impl<Q: NicQueue> Stack<'_, Q> {
         if !c.out_of_order.is_empty() || !c.flags.timestamps() || c.flags.disorder() || c.flags.persist() {
             return false;
         }
-        let config = self.profiles.get(c.profile);
-        let edge = c.window_edge(config);
+        let edge = c.window_edge();
         let window = (edge.distance_from(c.rcv_nxt) >> c.rcv_scale).min(0xffff) as u16;
         let ts = (c.tsval(self.now_ms), c.ts_recent);
         let Some(plain) = template.plain(c.rcv_nxt, window, ts) else { return false };
         let meta = TxMeta { l2_len: 14, l3_len: 20, l4_len: 32, ipv6: false, offload_checksum: offload };
         let mss = u32::from(c.mss);
-        let nagle = config.nagle;
         let mut flight = c.in_flight();
         let window = c.congestion.window().min(c.snd_wnd);
         let (mut seq, mut at) = (c.snd_nxt, c.send.next);
@@ -48,7 +46,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let mut whole = self.segments.available() > 0;
         while whole && unsent > 0 {
             let len = unsent.min(mss);
-            if flight + len > window || nagle && len < mss {
+            if flight + len > window || len < mss && self.profiles.at(c.profile).nagle {
                 break;
             }
             let Some(mut header) = path.queue.header_pool().alloc_len(PLAIN_HEADER_LEN as u32) else { break };
@@ -97,6 +95,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
             c.flags.set_ack_now(false);
             c.flags.set_data_sent(true);
             if c.rto_at == Instant::FAR {
+                let config = self.profiles.at(c.profile);
                 c.arm_rto(now, config);
                 c.cold.give_up_at = now + config.user_timeout;
             }

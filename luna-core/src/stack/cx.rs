@@ -47,10 +47,9 @@ impl<Q: NicQueue> Stack<'_, Q> {
     #[cold]
     fn announce_window(&mut self, slot: u32) {
         let c = self.conns.at_mut(slot);
-        let config = self.profiles.get(c.profile);
         let open = c.rcv_adv.distance_from(c.rcv_nxt);
-        let gain = c.window_edge(config).distance_from(c.rcv_nxt).saturating_sub(open);
-        if gain >= c.worthwhile_window(config, 2) {
+        let gain = c.window_edge().distance_from(c.rcv_nxt).saturating_sub(open);
+        if gain >= c.worthwhile_window(2) {
             c.flags.set_ack_now(true);
             self.mark_dirty(slot);
         }
@@ -96,7 +95,7 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
         l.bind = Some(bind);
         l.user = user;
         l.pending = 0;
-        s.profiles.take(bind.profile.0);
+        s.profiles.take(bind.profile);
         Ok(ListenerId { slot: slot as u32, generation: l.generation })
     }
 
@@ -108,7 +107,7 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
         let l = listener::get(self.stack.listeners, id).ok_or(Stale)?;
         l.generation = l.generation.wrapping_add(1);
         if let Some(bind) = l.bind.take() {
-            self.stack.profiles.give_back(bind.profile.0);
+            self.stack.profiles.give_back(bind.profile);
         }
         Ok(())
     }
@@ -143,7 +142,7 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
         let slot = s.new_connection(State::SynSent, &key, path as u8, to.profile).ok_or(ConnectError::Full)?;
         let c = s.conns.at_mut(slot);
         c.cold.user = to.user;
-        c.cold.give_up_at = s.now + s.profiles.get(c.profile).connect_timeout;
+        c.cold.give_up_at = s.now + s.profiles.at(c.profile).connect_timeout;
         c.cold.listener = crate::slab::NIL;
         s.set_template(slot, None);
         s.counters.active_opens += 1;
@@ -222,7 +221,7 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
         if foreign && iov.iter().any(Frag::is_revoked) {
             return Err(SendError::Revoked);
         }
-        let limit = u64::from(s.profiles.get(c.profile).snd_buf);
+        let limit = u64::from(s.profiles.at(c.profile).snd_buf);
         if total > limit || parts > s.sends.capacity() as usize {
             return Err(SendError::TooLarge);
         }
@@ -251,7 +250,7 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
         let c = s.conns.at_mut(slot);
         c.rcv_held = c.rcv_held.saturating_sub(bytes);
         // Only a window that has become small is worth a segment of its own.
-        if c.rcv_adv.distance_from(c.rcv_nxt) < s.profiles.get(c.profile).rcv_wnd / 2 {
+        if c.rcv_adv.distance_from(c.rcv_nxt) < c.rcv_wnd / 2 {
             s.announce_window(slot);
         }
         Ok(())
@@ -279,7 +278,7 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
         let slot = s.slot_of(conn)?;
         let now = s.now;
         let c = s.conns.at_mut(slot);
-        let limit = s.profiles.get(c.profile).fin_wait_2;
+        let limit = s.profiles.at(c.profile).fin_wait_2;
         if c.state == State::SynSent {
             // Nothing was agreed on yet.
             c.flags.set_aborting(true);

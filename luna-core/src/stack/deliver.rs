@@ -109,7 +109,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
     #[cold]
     fn tell_room<A: App<Q>>(&mut self, slot: u32, id: ConnId, app: &mut A) {
         let c = self.conns.at_mut(slot);
-        if c.send.queued() > self.profiles.get(c.profile).snd_buf / 2 {
+        if c.send.queued() > self.profiles.at(c.profile).snd_buf / 2 {
             return;
         }
         if self.sends.available() == 0 {
@@ -137,7 +137,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         for slot in 0..self.conns.capacity() {
             let c = self.conns.at_mut(slot);
             let waits = c.state != State::Closed && c.flags.wants_room() && !c.flags.detached();
-            if waits && c.send.queued() <= self.profiles.get(c.profile).snd_buf / 2 {
+            if waits && c.send.queued() <= self.profiles.at(c.profile).snd_buf / 2 {
                 c.flags.set_wants_room(false);
                 let id = self.id_of(slot);
                 app.on_writable(&mut Cx { stack: self }, id);
@@ -246,7 +246,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         self.wheel.cancel(&mut self.conns, slot);
         let c = self.conns.at_mut(slot);
         let (key, profile) = (c.key, c.profile);
-        self.profiles.give_back(profile);
+        self.profiles.give_back(profile.into());
         super::listener::handshake_over(self.listeners, c.cold.listener, c.cold.listener_generation);
         self.flows.remove(&key, slot);
         let c = self.conns.at_mut(slot);

@@ -32,8 +32,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         {
             let now_ms = self.now_ms;
             let conn = self.conns.at_mut(slot);
-            let budget = self.profiles.get(conn.profile).rcv_budget;
-            if conn.key.is_v4(seg.addrs, seg.ports) && conn.predicted(budget, &seg) {
+            if conn.key.is_v4(seg.addrs, seg.ports) && conn.predicted(&seg) {
                 conn.ts_recent_ms = now_ms;
                 let mut segments = 1;
                 if seg.payload_len > 0 {
@@ -141,7 +140,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         if self.conns.at(slot).state >= State::Established {
             0
         } else {
-            self.mss_for(self.conns.at(slot).path, packet.src, self.profiles.get(self.conns.at(slot).profile))
+            self.mss_for(self.conns.at(slot).path, packet.src, self.profiles.at(self.conns.at(slot).profile))
         }
     }
 
@@ -192,7 +191,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
             self.counters.connections_full += 1;
             return;
         };
-        let config = self.profiles.get(profile.0);
+        let config = self.profiles.get(profile);
         let our_mss = self.mss_for(path, packet.src, config);
         let now_ms = self.now_ms;
         let conn = self.conns.at_mut(slot);
@@ -220,10 +219,10 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let slot = self.conns.alloc()?;
         let iss = self.initial_sequence(key);
         let ts_offset = self.keyed_hash(key, 1) as u32;
-        self.profiles.take(profile.0);
-        let config = self.profiles.get(profile.0);
+        self.profiles.take(profile);
+        let config = self.profiles.get(profile);
         let conn = self.conns.at_mut(slot);
-        conn.open(*key, (path, profile.0), iss, ts_offset, config);
+        conn.open(*key, (path, profile.into()), iss, ts_offset, config);
         conn.set_state(&mut self.counters, state);
         // Checked above.
         let _ = self.flows.insert(key, slot);
@@ -289,7 +288,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
     pub(super) fn set_template(&mut self, slot: u32, learned: Option<crate::wire::MacAddr>) -> bool {
         let conn = self.conns.at(slot);
         let (remote, local) = conn.key.addrs();
-        let config = self.profiles.get(conn.profile);
+        let config = self.profiles.at(conn.profile);
         let Some(p) = self.paths.get(usize::from(conn.path)) else { return false };
         let known = p.next_hop(remote).and_then(|hop| super::path::lookup(self.neighbors, conn.path, hop));
         let Some(mac) = known.or(learned) else {

@@ -387,7 +387,7 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
         let conn = self.conns.at_mut(slot);
         let ack = AckEnv {
             now: self.now,
-            config: self.profiles.get(conn.profile),
+            config: self.profiles.at(conn.profile),
             segments: &mut self.segments,
             sends: &mut self.sends,
             counters: &mut self.counters,

@@ -132,7 +132,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
     fn output_ack(&mut self, slot: u32) -> Output {
         let now = self.now;
         let c = self.conns.at_mut(slot);
-        let config = self.profiles.get(c.profile);
+        let config = self.profiles.at(c.profile);
         if c.flags.ack_now() || c.ack_owed >= config.ack_ratio {
             let seq = c.snd_nxt;
             if !self.transmit_ack(slot, seq) {
@@ -160,7 +160,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         }
         let now = self.now;
         let c = self.conns.at_mut(slot);
-        let config = self.profiles.get(c.profile);
+        let config = self.profiles.at(c.profile);
         c.flags.set_syn_pending(false);
         c.flags.set_ack_now(false);
         if c.snd_nxt == c.cold.iss {
@@ -214,7 +214,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
             let c = self.conns.at_mut(slot);
             c.cold.retransmits += 1;
             if c.rto_at == Instant::FAR {
-                c.arm_rto(now, self.profiles.get(c.profile));
+                c.arm_rto(now, self.profiles.at(c.profile));
             }
         }
     }
@@ -273,7 +273,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
                     c.rto_at = Instant::FAR;
                 }
                 len = wnd_room;
-            } else if len < mss && self.profiles.get(c.profile).nagle && flight > 0 && !fin {
+            } else if len < mss && self.profiles.at(c.profile).nagle && flight > 0 && !fin {
                 return Output::Done;
             }
             if self.segments.available() == 0 {
@@ -317,7 +317,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         };
         let now = self.now;
         let c = self.conns.at_mut(slot);
-        let config = self.profiles.get(c.profile);
+        let config = self.profiles.at(c.profile);
         c.segments.push(&mut self.segments, i);
         c.send.next = at;
         c.snd_nxt = piece.seq + (sent + u32::from(fin));
@@ -344,7 +344,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
     fn enter_persist(&mut self, slot: u32) {
         let now = self.now;
         let c = self.conns.at_mut(slot);
-        let config = self.profiles.get(c.profile);
+        let config = self.profiles.at(c.profile);
         if c.flags.persist() {
             return;
         }

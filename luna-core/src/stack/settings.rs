@@ -21,7 +21,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
     pub fn remove_profile(&mut self, id: ProfileId) -> bool {
         let removable = id != ProfileId::DEFAULT && self.profiles.contains(id);
         if removable {
-            self.profiles.give_back(id.0);
+            self.profiles.give_back(id);
         }
         removable
     }
@@ -32,7 +32,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
     /// [`Stale`].
     pub fn info(&self, conn: ConnId) -> Result<TcpInfo, Stale> {
         let c = self.conns.at(self.slot_of(conn)?);
-        Ok(c.info(self.profiles.get(c.profile)))
+        Ok(c.info(self.profiles.at(c.profile)))
     }
 
     /// The state of a connection.
@@ -60,7 +60,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
     /// The settings that a number stands for.
     #[must_use]
     pub fn profile(&self, id: ProfileId) -> Option<&TcpConfig> {
-        self.profiles.contains(id).then(|| self.profiles.get(id.0))
+        self.profiles.contains(id).then(|| self.profiles.get(id))
     }
 }
 
@@ -71,7 +71,7 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
     /// [`Stale`].
     pub fn config(&self, conn: ConnId) -> Result<&TcpConfig, Stale> {
         let slot = self.stack.slot_of(conn)?;
-        Ok(self.stack.profiles.get(self.stack.conns.at(slot).profile))
+        Ok(self.stack.profiles.at(self.stack.conns.at(slot).profile))
     }
 
     /// Gives a connection other settings from now on. What both ends agreed on in the handshake stays: segment size,
@@ -85,15 +85,16 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
         if !s.profiles.contains(profile) {
             return Err(Stale);
         }
-        s.profiles.take(profile.0);
+        s.profiles.take(profile);
         let c = s.conns.at_mut(slot);
-        let old = core::mem::replace(&mut c.profile, profile.0);
+        let old = core::mem::replace(&mut c.profile, profile.into());
+        c.fit_window(s.profiles.get(profile));
         // The headers say TTL and traffic class.
         let mac = c.cold.template.map(|t| t.dst_mac());
         if let Some(mac) = mac {
             s.set_template(slot, Some(mac));
         }
-        s.profiles.give_back(old);
+        s.profiles.give_back(old.into());
         // It may want to send now what it held back.
         s.mark_dirty(slot);
         Ok(())
@@ -121,8 +122,8 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
         if !s.profiles.contains(profile) {
             return Err(Stale);
         }
-        s.profiles.take(profile.0);
-        s.profiles.give_back(core::mem::replace(&mut bind.profile, profile).0);
+        s.profiles.take(profile);
+        s.profiles.give_back(core::mem::replace(&mut bind.profile, profile));
         Ok(())
     }
 
@@ -132,7 +133,7 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
     /// [`Stale`].
     pub fn profile_of(&self, conn: ConnId) -> Result<ProfileId, Stale> {
         let slot = self.stack.slot_of(conn)?;
-        Ok(ProfileId(self.stack.conns.at(slot).profile))
+        Ok(self.stack.conns.at(slot).profile.into())
     }
 
     /// Bytes queued for sending and not acknowledged.
@@ -145,11 +146,11 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
 
     /// Another user of settings in use.
     pub(crate) fn hold_profile(&mut self, id: ProfileId) {
-        self.stack.profiles.take(id.0);
+        self.stack.profiles.take(id);
     }
 
     pub(crate) fn drop_profile(&mut self, id: ProfileId) {
-        self.stack.profiles.give_back(id.0);
+        self.stack.profiles.give_back(id);
     }
 
     /// As [`Cx::user`], while a connection's end is being told.

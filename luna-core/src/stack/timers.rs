@@ -45,7 +45,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         }
         let c = self.conns.at(slot);
         if c.rto_at <= now {
-            let retries = self.profiles.get(c.profile).syn_retries;
+            let retries = self.profiles.at(c.profile).syn_retries;
             if !c.state.synchronised() && retries > 0 && c.backoff >= retries {
                 return self.give_up(slot, app);
             }

@@ -67,7 +67,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
             self.counters.no_header_obj += 1;
             return Sent::Stalled;
         };
-        let edge = c.window_edge(self.profiles.get(c.profile));
+        let edge = c.window_edge();
         let window = (edge.distance_from(c.rcv_nxt) >> c.rcv_scale).min(0xffff) as u16;
         let mut flags = TcpFlags::ACK;
         if piece.push {
@@ -135,7 +135,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
     pub(super) fn transmit_ack(&mut self, slot: u32, seq: SeqNum) -> bool {
         let c = self.conns.at_mut(slot);
         let Some(template) = c.cold.template else { return false };
-        let edge = c.window_edge(self.profiles.get(c.profile));
+        let edge = c.window_edge();
         let window = (edge.distance_from(c.rcv_nxt) >> c.rcv_scale).min(0xffff) as u16;
         let ts = c.flags.timestamps().then(|| (c.tsval(self.now_ms), c.ts_recent));
         let mut head = SegmentHead { seq, ack: c.rcv_nxt, flags: TcpFlags::ACK, window, ts, ecn: 0, options: None };
@@ -162,7 +162,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
     pub(super) fn transmit_syn(&mut self, slot: u32) -> bool {
         let now_ms = self.now_ms;
         let c = self.conns.at(slot);
-        let config = self.profiles.get(c.profile);
+        let config = self.profiles.at(c.profile);
         let (path, remote) = (c.path, c.key.addrs().0);
         let Some(template) = c.cold.template else { return false };
         let options = c.syn_options(self.mss_for(path, remote, config), now_ms, config);

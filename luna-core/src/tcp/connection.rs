@@ -4,6 +4,7 @@ use static_assertions::const_assert;
 
 use super::config::TcpConfig;
 use super::congestion::{Congestion, CongestionControl, NewReno};
+use super::profiles::ProfileRef;
 use super::reassembly::Reassembly;
 use super::rtt::Rtt;
 use super::segments::SegmentList;
@@ -88,8 +89,8 @@ pub struct Connection {
     pub(crate) flags: Flags,
     pub(crate) state: State,
     pub(crate) path: u8,
-    /// Its settings' number in [`super::Profiles`].
-    pub(crate) profile: u8,
+    /// Its settings, in [`super::Profiles`].
+    pub(crate) profile: ProfileRef,
     /// Segments received and not acknowledged.
     pub(crate) ack_owed: u8,
     /// Consecutive timeouts.
@@ -103,6 +104,10 @@ pub struct Connection {
     pub(crate) rcv_adv: SeqNum,
     /// Memory that received data pins, in bytes of whole objs.
     pub(crate) rcv_held: u32,
+    /// The settings' limit of that.
+    pub(crate) rcv_budget: u32,
+    /// The largest window that can be.
+    pub(crate) rcv_wnd: u32,
     pub(crate) ts_recent: u32,
     /// When that was taken, in ms: it expires after 24 days (RFC 7323 §5.5).
     pub(crate) ts_recent_ms: u32,
@@ -168,7 +173,7 @@ impl Default for Connection {
             flags: Flags::default(),
             state: State::Closed,
             path: 0,
-            profile: 0,
+            profile: ProfileRef::default(),
             ack_owed: 0,
             backoff: 0,
             rcv_scale: 0,
@@ -177,6 +182,8 @@ impl Default for Connection {
             rcv_nxt: SeqNum(0),
             rcv_adv: SeqNum(0),
             rcv_held: 0,
+            rcv_budget: 0,
+            rcv_wnd: 0,
             ts_recent: 0,
             ts_recent_ms: 0,
             ts_offset: 0,
@@ -269,7 +276,7 @@ impl Connection {
     pub(crate) fn open(
         &mut self,
         key: FlowKey,
-        (path, profile): (u8, u8),
+        (path, profile): (u8, ProfileRef),
         iss: SeqNum,
         ts_offset: u32,
         config: &TcpConfig,
@@ -306,26 +313,26 @@ impl Connection {
     /// The window to advertise now, as its right edge; never left of what was advertised (RFC 9293 §3.8.6), and moved
     /// only by what is worth a segment (§3.8.6.2.2).
     #[inline(always)]
-    pub(crate) fn window_edge(&self, config: &TcpConfig) -> SeqNum {
-        let room = config.rcv_budget.saturating_sub(self.rcv_held) / 2;
-        let scaled_max = 0xffff_u32 << self.rcv_scale;
+    pub(crate) fn window_edge(&self) -> SeqNum {
+        let room = self.rcv_budget.saturating_sub(self.rcv_held) / 2;
         // Whole units of the scale, or the field would promise less than is meant.
-        let window = room.min(config.rcv_wnd).min(scaled_max) >> self.rcv_scale << self.rcv_scale;
+        let window = room.min(self.rcv_wnd) >> self.rcv_scale << self.rcv_scale;
         let edge = self.rcv_nxt + window;
         // What is worth a segment is never more than a full one.
         let step = edge - self.rcv_adv;
-        if step >= i32::from(self.mss) || step >= self.worthwhile_window(config, 1) as i32 {
-            edge
-        } else {
-            self.rcv_adv
-        }
+        if step >= i32::from(self.mss) || step >= self.worthwhile_window(1) as i32 { edge } else { self.rcv_adv }
     }
 
     /// `segments` full ones, or half of the largest window that can be.
     #[inline(never)]
-    pub(crate) fn worthwhile_window(&self, config: &TcpConfig, segments: u32) -> u32 {
-        let largest = config.rcv_wnd.min(config.rcv_budget / 2);
-        (segments * u32::from(self.mss)).min(largest / 2).max(1)
+    pub(crate) fn worthwhile_window(&self, segments: u32) -> u32 {
+        (segments * u32::from(self.mss)).min(self.rcv_wnd / 2).max(1)
+    }
+
+    /// Keeps at hand what the settings say of the window: once the scale is known, and when settings change.
+    pub(crate) fn fit_window(&mut self, config: &TcpConfig) {
+        self.rcv_budget = config.rcv_budget;
+        self.rcv_wnd = config.rcv_wnd.min(config.rcv_budget / 2).min(0xffff << self.rcv_scale);
     }
 
     /// TSval for `now_ms`.

@@ -75,6 +75,7 @@ impl Connection {
                 self.flags.set_scaling(false);
             }
         }
+        self.fit_window(config);
         self.flags.set_sack(config.sack && options.sack_permitted);
         match options.timestamps {
             Some((tsval, _)) if config.timestamps => {

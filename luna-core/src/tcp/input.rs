@@ -48,7 +48,7 @@ impl Connection {
             && advance <= self.in_flight()
             && advance | len != 0
             && self.out_of_order.is_empty()
-            && self.rcv_held <= env.ack.config.rcv_budget
+            && self.rcv_held <= self.rcv_budget
             && self.fast_timestamps(env, packet, &frame)
         {
             env.ack.counters.fast_path += 1;
@@ -74,7 +74,7 @@ impl Connection {
 
     /// Header prediction. False: nothing was done. The payload is the caller's to account for.
     #[inline(always)]
-    pub(crate) fn predicted(&mut self, rcv_budget: u32, seg: &crate::wire::PlainSegment) -> bool {
+    pub(crate) fn predicted(&mut self, seg: &crate::wire::PlainSegment) -> bool {
         let len = seg.payload_len;
         let advance = seg.ack.distance_from(self.snd_una);
         let ok = self.state == State::Established
@@ -85,7 +85,7 @@ impl Connection {
             && advance <= self.in_flight()
             && advance | len != 0
             && self.out_of_order.is_empty()
-            && self.rcv_held <= rcv_budget
+            && self.rcv_held <= self.rcv_budget
             && (seg.tsval.wrapping_sub(self.ts_recent) as i32) >= 0;
         if !ok {
             return false;
@@ -421,7 +421,7 @@ impl Connection {
             return self.take_out_of_order(env, seq, data, outcome);
         }
         if len > 0 {
-            if self.rcv_held > env.ack.config.rcv_budget {
+            if self.rcv_held > self.rcv_budget {
                 env.ack.counters.over_budget += 1;
                 self.flags.set_ack_now(true);
                 return outcome;
@@ -449,7 +449,7 @@ impl Connection {
         if data.is_empty() {
             return outcome;
         }
-        let budget = env.ack.config.rcv_budget.saturating_sub(self.rcv_held);
+        let budget = self.rcv_budget.saturating_sub(self.rcv_held);
         let inserted = self.out_of_order.insert(env.out_of_order, seq, data, budget);
         self.rcv_held += inserted.pinned;
         if inserted.new_data {

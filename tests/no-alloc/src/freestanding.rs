@@ -1,6 +1,7 @@
 //! The entry point, the panic handler, and the memory: one static array and `main`'s stack.
 
 mod echo;
+mod sockets;
 
 use core::cell::UnsafeCell;
 use core::panic::PanicInfo;
@@ -8,7 +9,7 @@ use core::ptr::NonNull;
 
 use luna_core::zbuf::{DeviceKey, IoAddr, Region, ZONE_SIZE};
 
-const ZONES: usize = 5;
+const ZONES: usize = 6;
 
 #[repr(C, align(0x20_0000))]
 struct Memory(UnsafeCell<[u8; ZONES * ZONE_SIZE]>);
@@ -38,7 +39,11 @@ extern "C" fn main() -> i32 {
     let Some(base) = NonNull::new(MEMORY.0.get().cast::<u8>()) else { return 2 };
     // SAFETY: MEMORY is aligned to 2 MiB, writable, lives as long as the program and is used here only.
     let region = unsafe { Region::new(base, ZONES, |zone| IoAddr((zone * ZONE_SIZE) as u64), DeviceKey(0)) };
-    match region.ok().and_then(echo::run) {
+    let done = region.ok().and_then(|region| region.split_off_front(1).ok()).and_then(|(first, rest)| {
+        sockets::run(first)?;
+        echo::run(rest)
+    });
+    match done {
         Some(()) => 0,
         None => 1,
     }

@@ -119,13 +119,15 @@ impl Drop for End {
     }
 }
 
+/// Whether to lose a packet: from a?, and the packet.
+pub(super) type Lose = Box<dyn FnMut(bool, &[u8]) -> bool>;
+
 pub(super) struct Pair {
     pub(super) o: Options,
     pub(super) now: Instant,
     pub(super) a: End,
     pub(super) b: End,
-    /// Packets to lose: from a or b, with their number.
-    pub(super) lose: Box<dyn FnMut(bool, &[u8]) -> bool>,
+    pub(super) lose: Lose,
 }
 
 impl Pair {

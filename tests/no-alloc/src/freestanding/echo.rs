@@ -18,7 +18,7 @@ const MESSAGE: u32 = 4096;
 const MESSAGES: u32 = 16;
 
 /// The tables of a small stack.
-struct Tables {
+pub(super) struct Tables {
     connections: [Connection; 4],
     flows: [FlowEntry; 8],
     sends: [SendEntry; 64],
@@ -29,7 +29,7 @@ struct Tables {
 }
 
 impl Tables {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             connections: array::from_fn(|_| Connection::default()),
             flows: array::from_fn(|_| FlowEntry::default()),
@@ -41,7 +41,7 @@ impl Tables {
         }
     }
 
-    fn storage(&mut self) -> Storage<'_> {
+    pub(super) fn storage(&mut self) -> Storage<'_> {
         let Self { connections, flows, sends, segments, out_of_order, listeners, neighbors } = self;
         Storage { connections, flows, sends, segments, out_of_order, listeners, neighbors }
     }
