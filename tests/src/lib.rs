@@ -8,6 +8,7 @@ pub mod echo;
 pub mod memory;
 pub mod pair;
 pub mod scenario;
+pub mod script;
 pub mod segments;
 pub mod sim;
 pub mod smoltcp_echo;

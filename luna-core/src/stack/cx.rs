@@ -47,6 +47,10 @@ impl<Q: NicQueue> Stack<'_, Q> {
     #[cold]
     fn announce_window(&mut self, slot: u32) {
         let c = self.conns.at_mut(slot);
+        if c.flags.fin_received() {
+            // Nothing more can come.
+            return;
+        }
         let open = c.rcv_adv.distance_from(c.rcv_nxt);
         let gain = c.window_edge().distance_from(c.rcv_nxt).saturating_sub(open);
         if gain >= c.worthwhile_window(2) {

@@ -165,6 +165,8 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let listener = listener::find(self.listeners, packet.dst, packet.tcp.dst_port, path);
         match listener {
             Some(l) if flags.syn() && !flags.ack() && !flags.fin() => self.accept_syn(path, packet, frame, key, l),
+            // RFC 9293 §3.10.7.2, fourth step: nothing that LISTEN could take it for.
+            Some(_) if !flags.syn() && !flags.ack() => self.counters.unexpected += 1,
             _ => {
                 self.counters.no_connection += 1;
                 self.reset_for(path, packet);
@@ -316,17 +318,18 @@ impl<Q: NicQueue> Stack<'_, Q> {
         SocketAddr::new(key.addrs().0, key.remote_port())
     }
 
-    /// Sends our reset for a synchronised connection that ends abnormally.
+    /// Sends our reset for a connection that ends abnormally, in the states that have a peer to tell (RFC 9293 §3.10.5).
     pub(super) fn reset_connection(&mut self, slot: u32) {
         let c = self.conns.at(slot);
         let Some(template) = c.cold.template else { return };
-        let syn_sent = c.state == State::SynSent;
-        if syn_sent && c.snd_nxt == c.cold.iss {
+        if !matches!(
+            c.state,
+            State::SynReceived | State::Established | State::FinWait1 | State::FinWait2 | State::CloseWait
+        ) {
             return;
         }
         let (seq, ack, path) = (c.snd_nxt, c.rcv_nxt, c.path);
-        let flags = if syn_sent { TcpFlags::RST } else { TcpFlags::RST.union(TcpFlags::ACK) };
-        let ack = if syn_sent { SeqNum(0) } else { ack };
+        let flags = TcpFlags::RST.union(TcpFlags::ACK);
         let head = SegmentHead { seq, ack, flags, window: 0, ts: None, ecn: 0, options: None };
         if self.transmit_bare(path, &template, &head) {
             self.counters.resets_out += 1;

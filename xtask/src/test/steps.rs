@@ -36,6 +36,7 @@ pub(crate) const STEPS: &[Step] = &[
     dpdk_step("clippy-dpdk", "no lint warns in what uses DPDK", clippy_dpdk),
     step("features", "luna-core builds with each of its features", features),
     dpdk_step("tests", "unit, property and system tests that need no DPDK", tests),
+    step("scripts", "packet scripts, counted by RFC", scripts),
     step("doc-tests", "examples in the documentation", doc_tests),
     dpdk_step("tests-dpdk", "tests over DPDK ports: memif, virtio_user, AF_XDP", tests_dpdk),
     step("doc", "documentation builds without a warning", doc),
@@ -101,6 +102,11 @@ fn tests(runner: &mut Runner) -> Result<Outcome> {
         "--",
         "--include-ignored",
     ]))?;
+    Ok(Outcome::Done)
+}
+
+fn scripts(runner: &mut Runner) -> Result<Outcome> {
+    runner.run_tests(cargo(&["test", "-p", "luna-tests", "--test", "scripts"]))?;
     Ok(Outcome::Done)
 }
 

@@ -1,0 +1,3 @@
+mod packets;
+mod parsing;
+mod running;
