@@ -27,12 +27,28 @@ impl Default for Capacity {
 }
 
 impl Capacity {
+    /// Bytes of all tables.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.connections * size_of::<Connection>()
+            + self.flow_entries() * size_of::<FlowEntry>()
+            + self.sends * size_of::<SendEntry>()
+            + self.segments * size_of::<Segment>()
+            + self.out_of_order * size_of::<OutOfOrder>()
+            + self.listeners * size_of::<Listener>()
+            + self.neighbors * size_of::<Neighbor>()
+    }
+
+    const fn flow_entries(&self) -> usize {
+        (self.connections * 4).div_ceil(3).next_power_of_two()
+    }
+
     /// The tables, allocated and leaked.
     #[must_use]
     pub fn leak(self) -> Storage<'static> {
         Storage {
             connections: slice::<Connection>(self.connections),
-            flows: slice::<FlowEntry>((self.connections * 4).div_ceil(3).next_power_of_two()),
+            flows: slice::<FlowEntry>(self.flow_entries()),
             sends: slice::<SendEntry>(self.sends),
             segments: slice::<Segment>(self.segments),
             out_of_order: slice::<OutOfOrder>(self.out_of_order),

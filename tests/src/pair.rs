@@ -1,6 +1,6 @@
 //! Two stacks joined by the in-memory pair, with their clock.
 
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::net::{IpAddr, SocketAddr};
 
 use luna_core::nic::{MemLink, MemPort, MemQueue, NicQueue};
 use luna_core::stack::{App, Bind, Cidr, ConnId, Connect, PathConfig, PathId, Stack, StackConfig, Turn};
@@ -33,6 +33,8 @@ pub struct LinkConfig {
     pub capacity: Capacity,
     /// Zones of each receive pool: at least what the rings hold posted.
     pub rx_zones: usize,
+    /// Over IPv6 instead of IPv4.
+    pub ipv6: bool,
 }
 
 impl LinkConfig {
@@ -44,7 +46,7 @@ impl LinkConfig {
             Capacity { connections: 64, sends: 4096, segments: 4096, out_of_order: 64, ..Default::default() };
         // A ring's worth of objs posted, and as many in the application's hands.
         let rx_zones = (1024 * rx_obj_size(mtu) as usize).div_ceil(1 << 20).div_ceil(2) + 1;
-        Self { mtu, checksum_offload, tcp_a: tcp, tcp_b: tcp, capacity, rx_zones }
+        Self { mtu, checksum_offload, tcp_a: tcp, tcp_b: tcp, capacity, rx_zones, ipv6: false }
     }
 }
 
@@ -75,10 +77,12 @@ pub struct Pair<Q, A, B> {
     pub a: End<Q, A>,
     /// The server.
     pub b: End<Q, B>,
+    /// Over IPv6.
+    pub ipv6: bool,
 }
 
-fn addr(n: u8) -> IpAddr {
-    IpAddr::V4(Ipv4Addr::new(10, 0, 0, n))
+fn addr(n: u8, ipv6: bool) -> IpAddr {
+    if ipv6 { IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, n.into()]) } else { IpAddr::from([10, 0, 0, n]) }
 }
 
 fn mac(n: u8) -> MacAddr {
@@ -100,23 +104,31 @@ impl<Q: NicQueue, A: App<Q>, B: App<Q>> Pair<Q, A, B> {
             let stack_config = StackConfig { id: n, seed: [n.wrapping_mul(37); 32], tcp };
             let mut stack = Stack::new(stack_config, config.capacity.leak(), now).expect("tables are large enough");
             let mut path = PathConfig::default();
-            path.addrs.push(Cidr { addr: addr(n), prefix: 24 }).expect("room for one address");
+            path.addrs
+                .push(Cidr { addr: addr(n, config.ipv6), prefix: if config.ipv6 { 64 } else { 24 } })
+                .expect("room for one address");
             let path = stack.add_path(queue, path).expect("a usable path");
-            assert!(stack.cx(now).neighbor(path, addr(3 - n), Some(mac(3 - n))));
+            assert!(stack.cx(now).neighbor(path, addr(3 - n, config.ipv6), Some(mac(3 - n))));
             (stack, path, rx, headers)
         };
         let (stack, path, rx, headers) = make(1, end_a, config.tcp_a);
         let a = End { stack, app: apps.0, path, rx, headers };
         let (stack, path, rx, headers) = make(2, end_b, config.tcp_b);
         let b = End { stack, app: apps.1, path, rx, headers };
-        Self { now, a, b }
+        Self { now, a, b, ipv6: config.ipv6 }
     }
 
     /// Begins a connection from `a` to `b`'s [`PORT`], on which `b` listens from the first time on.
     pub fn connect(&mut self) -> ConnId {
         let _ = self.b.stack.cx(self.now).listen(Bind::port(PORT), 0);
-        let to = Connect::to(SocketAddr::new(addr(2), PORT));
+        let to = Connect::to(self.address_of_b());
         self.a.stack.cx(self.now).connect(to).expect("room for a connection")
+    }
+
+    /// Where `b` listens.
+    #[must_use]
+    pub fn address_of_b(&self) -> SocketAddr {
+        SocketAddr::new(addr(2, self.ipv6), PORT)
     }
 
     /// One turn of each, at this moment. True when both are idle.

@@ -155,17 +155,20 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
         Ok(s.id_of(slot))
     }
 
-    /// A free port of the range, from a place that others cannot guess (RFC 6056 §3.3.3).
-    fn choose_port(&self, to: &Connect, local: IpAddr) -> Result<FlowKey, ConnectError> {
-        let s = &*self.stack;
+    /// A free port of the range, from a place that others cannot guess: RFC 6056 §3.3.4, two hashes, so that what one
+    /// destination takes does not move another's place, and the search stays short when most of the range is in use.
+    fn choose_port(&mut self, to: &Connect, local: IpAddr) -> Result<FlowKey, ConnectError> {
+        let s = &mut *self.stack;
         let (low, high) = (u32::from(*to.ports.start()), u32::from(*to.ports.end()));
         let n = (high + 1).checked_sub(low).filter(|n| *n > 0).ok_or(ConnectError::PortsInUse)?;
         let key = |port: u32| FlowKey::new(to.remote.ip(), local, to.remote.port(), port as u16);
-        let start = (s.keyed_hash(&key(0), 2).wrapping_add(s.counters.active_opens) % u64::from(n)) as u32;
-        (0..n)
-            .map(|i| key(low + (start + i) % n))
-            .find(|k| s.flows.find(k, |slot| s.conns.at(slot).key.matches(k)).is_none())
-            .ok_or(ConnectError::PortsInUse)
+        let hash = s.keyed_hash(&key(0), 2);
+        let turn = &mut s.port_turns[hash as usize % super::PORT_TURNS];
+        let start = ((hash >> 32).wrapping_add(u64::from(*turn)) % u64::from(n)) as u32;
+        let free = |k: &FlowKey| s.flows.find(k, |slot| s.conns.at(slot).key.matches(k)).is_none();
+        let i = (0..n).find(|i| free(&key(low + (start + i) % n))).ok_or(ConnectError::PortsInUse)?;
+        *turn = turn.wrapping_add(i + 1);
+        Ok(key(low + (start + i) % n))
     }
 
     /// Queues all of `iov` for sending, or nothing. On success `iov` is drained, and `on_released` comes exactly once

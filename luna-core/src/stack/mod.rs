@@ -93,6 +93,9 @@ impl ChallengeLimit {
     }
 }
 
+/// Destinations are spread over so many counters.
+const PORT_TURNS: usize = 64;
+
 /// One thread's TCP stack.
 pub struct Stack<'m, Q> {
     config: StackConfig,
@@ -115,6 +118,8 @@ pub struct Stack<'m, Q> {
     stalled: List,
     /// Acknowledged foreign memory that a device may still hold.
     linger: List,
+    /// Where the search for a local port goes on, by destination (RFC 6056 §3.3.4).
+    port_turns: [u32; PORT_TURNS],
     /// Sends were refused for want of entries that other connections had: so many are to be free before they are told.
     entries_wanted: u32,
     /// The connection of the last segment: bursts come in runs.
@@ -178,6 +183,7 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
             dirty: List::EMPTY,
             stalled: List::EMPTY,
             linger: List::EMPTY,
+            port_turns: [0; PORT_TURNS],
             entries_wanted: 0,
             last: NIL,
             now,

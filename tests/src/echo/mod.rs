@@ -142,7 +142,7 @@ impl EchoLoop for EchoPair {
     }
 
     fn assert_healthy(&mut self) {
-        let Pair { now, a, b } = &mut self.pair;
+        let Pair { now, a, b, .. } = &mut self.pair;
         assert_end_healthy(a, *now);
         assert_end_healthy(b, *now);
         assert!(a.app.session.is_idle() && b.app.session.is_idle());
