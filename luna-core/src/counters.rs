@@ -91,6 +91,12 @@ counters! {
     connections_full,
     /// SYNs refused because the listener's backlog was full.
     backlog_full,
+    /// SYNs answered with a cookie because the listener's backlog was full.
+    syn_cookies_out,
+    /// Connections whose handshake only a cookie remembered.
+    syn_cookies_in,
+    /// Acknowledgments of no connection that answered no cookie of ours, while one might have.
+    syn_cookies_bad,
     /// Frames that were not addressed to us.
     not_ours,
     /// Frames to or from a group address.

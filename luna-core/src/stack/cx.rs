@@ -96,6 +96,8 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
         }
         let slot = s.listeners.iter().position(|l| l.bind.is_none()).ok_or(ListenError::Full)?;
         let l = s.listeners.get_mut(slot).ok_or(ListenError::Full)?;
+        // Who is flooded may be somebody else now.
+        s.flood = None;
         l.bind = Some(bind);
         l.user = user;
         l.pending = 0;
@@ -162,7 +164,7 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
         let (low, high) = (u32::from(*to.ports.start()), u32::from(*to.ports.end()));
         let n = (high + 1).checked_sub(low).filter(|n| *n > 0).ok_or(ConnectError::PortsInUse)?;
         let key = |port: u32| FlowKey::new(to.remote.ip(), local, to.remote.port(), port as u16);
-        let hash = s.keyed_hash(&key(0), 2);
+        let hash = s.secrets.port(&key(0));
         let turn = &mut s.port_turns[hash as usize % super::PORT_TURNS];
         let start = ((hash >> 32).wrapping_add(u64::from(*turn)) % u64::from(n)) as u32;
         let free = |k: &FlowKey| s.flows.find(k, |slot| s.conns.at(slot).key.matches(k)).is_none();

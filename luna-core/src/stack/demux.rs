@@ -2,16 +2,13 @@
 
 use core::net::SocketAddr;
 
-use siphasher::sip::SipHasher13;
-
 use super::deliver::Next;
 use super::flow::FlowKey;
-use super::{App, Stack, listener, seed_words};
+use super::{App, Stack};
 use crate::nic::{NicQueue, RxBurst, RxFrame};
 use crate::slab::NIL;
-use crate::tcp::{ProfileId, State};
-use crate::wire::{HeaderTemplate, PlainSegment, SegmentHead, SeqNum, TcpFlags, TcpOptions, TcpPacket, continues};
-use crate::zbuf::Zbuf;
+use crate::tcp::State;
+use crate::wire::{HeaderTemplate, PlainSegment, SegmentHead, SeqNum, TcpFlags, TcpPacket, continues};
 
 /// Whether `next` continues the run of `first` with right checksums, where the port does not say so itself.
 #[inline(never)]
@@ -76,6 +73,9 @@ impl<Q: NicQueue> Stack<'_, Q> {
                 return true;
             }
         }
+        if self.now < self.cookies_until && self.flood(path, burst) {
+            return true;
+        }
         let Some(frame) = burst.pop() else { return false };
         self.frame_parsed(path, frame, app);
         true
@@ -102,12 +102,17 @@ impl<Q: NicQueue> Stack<'_, Q> {
         } else {
             match self.flows.find(&key, |slot| self.conns.at(slot).key.matches(&key)) {
                 Some(slot) => slot,
-                None => return self.no_connection(path, &packet, &frame.data, &key),
+                None => match self.no_connection(path, &packet, &frame.data, &key) {
+                    Some(slot) => slot,
+                    None => return,
+                },
             }
         };
         if self.conns.at(slot).state == State::TimeWait && self.conns.at(slot).gives_way_to(&packet, &frame.data) {
             self.free(slot);
-            return self.no_connection(path, &packet, &frame.data, &key);
+            // A SYN, which makes no connection by itself.
+            let _ = self.no_connection(path, &packet, &frame.data, &key);
+            return;
         }
         self.last = slot;
         let our_mss = self.our_mss(slot, &packet);
@@ -142,118 +147,6 @@ impl<Q: NicQueue> Stack<'_, Q> {
         } else {
             self.mss_for(self.conns.at(slot).path, packet.src, self.profiles.at(self.conns.at(slot).profile))
         }
-    }
-
-    /// RFC 9293 §3.10.7.1 and .2: a segment for CLOSED or LISTEN.
-    #[inline(never)]
-    fn no_connection(&mut self, path: u8, packet: &TcpPacket, frame: &Zbuf, key: &FlowKey) {
-        let Some(p) = self.paths.get(usize::from(path)) else { return };
-        if !packet.is_unicast() {
-            self.counters.not_unicast += 1;
-            return;
-        }
-        let vlan = |tci: Option<u16>| tci.map(|t| t & 0x0fff);
-        if !p.owns(packet.dst) || vlan(packet.vlan) != vlan(p.config.vlan) || packet.dst_mac != p.queue.caps().mac {
-            self.counters.not_ours += 1;
-            return;
-        }
-        let flags = packet.tcp.flags;
-        if flags.rst() {
-            self.counters.no_connection += 1;
-            return;
-        }
-        let listener = listener::find(self.listeners, packet.dst, packet.tcp.dst_port, path);
-        match listener {
-            Some(l) if flags.syn() && !flags.ack() && !flags.fin() => self.accept_syn(path, packet, frame, key, l),
-            // RFC 9293 §3.10.7.2, fourth step: nothing that LISTEN could take it for.
-            Some(_) if !flags.syn() && !flags.ack() => self.counters.unexpected += 1,
-            _ => {
-                self.counters.no_connection += 1;
-                self.reset_for(path, packet);
-            }
-        }
-    }
-
-    fn accept_syn(&mut self, path: u8, packet: &TcpPacket, frame: &Zbuf, key: &FlowKey, l: u32) {
-        let Ok(options) = TcpOptions::parse(packet.options(frame)) else {
-            self.counters.bad_options += 1;
-            return;
-        };
-        let full = self.listeners.get(l as usize).is_none_or(|x| x.bind.is_none_or(|b| x.pending >= b.backlog));
-        if full {
-            self.counters.backlog_full += 1;
-            return;
-        }
-        if packet.tcp.src_port == 0 {
-            self.counters.not_ours += 1;
-            return;
-        }
-        let profile = self.listeners.get(l as usize).and_then(|x| x.bind).map_or(ProfileId::DEFAULT, |b| b.profile);
-        let Some(slot) = self.new_connection(State::SynReceived, key, path, profile) else {
-            self.counters.connections_full += 1;
-            return;
-        };
-        let config = self.profiles.get(profile);
-        let our_mss = self.mss_for(path, packet.src, config);
-        let now_ms = self.now_ms;
-        let conn = self.conns.at_mut(slot);
-        conn.take_syn(packet.tcp.seq, packet.tcp.window, &options, our_mss, now_ms, config);
-        conn.flags.set_passive(true);
-        conn.cold.listener = l;
-        conn.cold.give_up_at = self.now + config.connect_timeout;
-        // The answer goes back where the SYN came from; a neighbour entry, when there is one, knows better.
-        self.set_template(slot, Some(packet.src_mac));
-        if let Some(x) = self.listeners.get_mut(l as usize) {
-            x.pending += 1;
-            let cold = &mut self.conns.at_mut(slot).cold;
-            (cold.listener_generation, cold.user) = (x.generation, x.user);
-        }
-        self.counters.passive_opens += 1;
-        self.mark_dirty(slot);
-        self.arm(slot);
-    }
-
-    /// A slot with its flow entry, or `None` when a table is full.
-    pub(super) fn new_connection(&mut self, state: State, key: &FlowKey, path: u8, profile: ProfileId) -> Option<u32> {
-        if self.flows.is_full() {
-            return None;
-        }
-        let slot = self.conns.alloc()?;
-        let iss = self.initial_sequence(key);
-        let ts_offset = self.keyed_hash(key, 1) as u32;
-        self.profiles.take(profile);
-        let config = self.profiles.get(profile);
-        let conn = self.conns.at_mut(slot);
-        conn.open(*key, (path, profile.into()), iss, ts_offset, config);
-        conn.set_state(&mut self.counters, state);
-        // Checked above.
-        let _ = self.flows.insert(key, slot);
-        Some(slot)
-    }
-
-    /// RFC 6528: a keyed hash of the flow, plus a clock that ticks every 4 µs.
-    fn initial_sequence(&self, key: &FlowKey) -> SeqNum {
-        SeqNum((self.keyed_hash(key, 0) as u32).wrapping_add((self.now.as_nanos() / 4096) as u32))
-    }
-
-    pub(super) fn keyed_hash(&self, key: &FlowKey, purpose: u8) -> u64 {
-        let [_, _, k0, k1] = seed_words(&self.config.seed);
-        let (remote, local) = key.addrs();
-        let mut bytes = [0u8; 37];
-        let (ips, rest) = bytes.split_at_mut(32);
-        for (out, ip) in ips.chunks_exact_mut(16).zip([remote, local]) {
-            let octets = match ip {
-                core::net::IpAddr::V4(a) => a.to_ipv6_mapped().octets(),
-                core::net::IpAddr::V6(a) => a.octets(),
-            };
-            out.copy_from_slice(&octets);
-        }
-        let ports = u32::from(key.remote_port()) << 16 | u32::from(key.local_port());
-        if let Some((last, front)) = rest.split_last_mut() {
-            front.copy_from_slice(&ports.to_be_bytes());
-            *last = purpose;
-        }
-        SipHasher13::new_with_keys(k0, k1).hash(&bytes)
     }
 
     /// Answers a segment that has no business here (RFC 9293 §3.5.2).

@@ -2,6 +2,8 @@
 
 use core::net::IpAddr;
 
+use siphasher::sip::SipHasher13;
+
 use crate::slab::NIL;
 
 /// What names a connection on the wire. IPv4 keys compare in two words.
@@ -65,6 +67,34 @@ impl FlowKey {
         self.v6 != 0
     }
 
+    /// Of IPv4, from what [`FlowKey::is_v4`] compares with.
+    #[inline(always)]
+    pub(crate) fn v4(addrs: u64, ports: u32) -> Self {
+        Self { low: addrs, ports, v6: 0, rest: [0; 3] }
+    }
+
+    /// A keyed hash that nobody can turn round: SipHash-1-3.
+    #[inline(always)]
+    pub(crate) fn sip(&self, keys: [u64; 2]) -> u64 {
+        if self.v6 == 0 {
+            return sip13(keys, self.low, self.ports);
+        }
+        let bytes = [self.low, u64::from(self.ports), self.rest[0], self.rest[1], self.rest[2]].map(u64::to_le_bytes);
+        SipHasher13::new_with_keys(keys[0], keys[1]).hash(bytes.as_flattened())
+    }
+
+    /// A keyed hash for what need not be secret, only different for different keys.
+    #[inline(always)]
+    pub(crate) fn fold(&self, seeds: [u64; 2]) -> u64 {
+        let mut h = fold(self.low ^ seeds[0], u64::from(self.ports) ^ seeds[1]);
+        if self.v6 != 0 {
+            h = fold(h ^ self.rest[0], self.rest[1] ^ seeds[0]);
+            h = fold(h ^ self.rest[2], seeds[1]);
+        }
+        // Ports that follow each other differ in few bits, which one multiplication does not spread.
+        fold(h ^ seeds[1], MIX)
+    }
+
     /// Remote and local address.
     pub(crate) fn addrs(&self) -> (IpAddr, IpAddr) {
         if self.v6 == 0 {
@@ -98,8 +128,45 @@ pub(crate) struct FlowTable<'m> {
     seeds: [u64; 2],
 }
 
+/// SipHash-1-3 of 12 bytes: what [`SipHasher13`] gives for them, without its way over a byte stream.
 #[inline(always)]
-fn fold(a: u64, b: u64) -> u64 {
+fn sip13(keys: [u64; 2], front: u64, back: u32) -> u64 {
+    let mut v = [
+        keys[0] ^ 0x736f_6d65_7073_6575,
+        keys[1] ^ 0x646f_7261_6e64_6f6d,
+        keys[0] ^ 0x6c79_6765_6e65_7261,
+        keys[1] ^ 0x7465_6462_7974_6573,
+    ];
+    let round = |v: &mut [u64; 4]| {
+        v[0] = v[0].wrapping_add(v[1]);
+        v[2] = v[2].wrapping_add(v[3]);
+        v[1] = v[1].rotate_left(13) ^ v[0];
+        v[3] = v[3].rotate_left(16) ^ v[2];
+        v[0] = v[0].rotate_left(32).wrapping_add(v[3]);
+        v[2] = v[2].wrapping_add(v[1]);
+        v[1] = v[1].rotate_left(17) ^ v[2];
+        v[3] = v[3].rotate_left(21) ^ v[0];
+        v[2] = v[2].rotate_left(32);
+    };
+    for word in [front, 12 << 56 | u64::from(back)] {
+        v[3] ^= word;
+        round(&mut v);
+        v[0] ^= word;
+    }
+    v[2] ^= 0xff;
+    for _ in 0..3 {
+        round(&mut v);
+    }
+    v[0] ^ v[1] ^ v[2] ^ v[3]
+}
+
+/// Odd seeds: a zero factor would make every key the same. And no poor ones.
+pub(crate) fn fold_seeds(seeds: [u64; 2]) -> [u64; 2] {
+    [(seeds[0] ^ MIX) | 1, (seeds[1] ^ MIX.rotate_left(32)) | 1]
+}
+
+#[inline(always)]
+pub(crate) fn fold(a: u64, b: u64) -> u64 {
     let m = u128::from(a) * u128::from(b);
     m as u64 ^ (m >> 64) as u64
 }
@@ -115,19 +182,26 @@ impl<'m> FlowTable<'m> {
         }
         entries.fill(FlowEntry::default());
         let mask = entries.len() as u32 - 1;
-        // Odd seeds: a zero factor would make every key the same. And no poor ones.
-        Some(Self { entries, mask, used: 0, seeds: [(seeds[0] ^ MIX) | 1, (seeds[1] ^ MIX.rotate_left(32)) | 1] })
+        Some(Self { entries, mask, used: 0, seeds: fold_seeds(seeds) })
     }
 
     #[inline(always)]
     fn hash(&self, key: &FlowKey) -> u32 {
-        let mut h = fold(key.low ^ self.seeds[0], u64::from(key.ports) ^ self.seeds[1]);
-        if key.v6 != 0 {
-            h = fold(h ^ key.rest[0], key.rest[1] ^ self.seeds[0]);
-            h = fold(h ^ key.rest[2], self.seeds[1]);
+        (key.fold(self.seeds) >> 32) as u32
+    }
+
+    /// False when the key is certainly not there: for those who ask about many that are not.
+    #[inline(always)]
+    pub(crate) fn may_have(&self, key: &FlowKey) -> bool {
+        let hash = self.hash(key);
+        let mut i = hash & self.mask;
+        loop {
+            let e = self.entries[i as usize];
+            if e.slot == NIL || e.hash == hash {
+                return e.slot != NIL;
+            }
+            i = (i + 1) & self.mask;
         }
-        // Ports that follow each other differ in few bits: one multiplication leaves them in long rows of the table.
-        (fold(h ^ self.seeds[1], MIX) >> 32) as u32
     }
 
     /// The slot for which `is` says that it has this key.
@@ -216,6 +290,16 @@ mod tests {
             IpAddr::from(n.to_be_bytes())
         };
         FlowKey::new(remote, local.parse().unwrap(), n as u16, 80)
+    }
+
+    #[test]
+    fn siphash_is_the_one_that_everybody_has() {
+        use proptest::prelude::*;
+        proptest!(|(keys: [u64; 2], front: u64, back: u32)| {
+            let bytes = [&front.to_le_bytes()[..], &back.to_le_bytes()].concat();
+            let want = SipHasher13::new_with_keys(keys[0], keys[1]).hash(&bytes);
+            prop_assert_eq!(sip13(keys, front, back), want);
+        });
     }
 
     #[test]

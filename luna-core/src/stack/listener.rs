@@ -14,7 +14,8 @@ pub struct Bind {
     pub port: u16,
     /// Only on this path; `None` for every path.
     pub path: Option<PathId>,
-    /// Most connections whose handshake is not finished.
+    /// Most connections whose handshake is not finished. Beyond it SYNs are answered with cookies
+    /// ([`crate::tcp::TcpConfig::syn_cookies`]); 0 takes none at all.
     pub backlog: u32,
     /// Settings of the connections that come in here.
     pub profile: ProfileId,

@@ -11,13 +11,16 @@ mod cx;
 mod deliver;
 mod demux;
 mod events;
+mod flood;
 pub(crate) mod flow;
 mod ids;
 #[cfg(any(test, feature = "invariants"))]
 mod invariants;
 mod listener;
 mod output;
+mod passive;
 mod path;
+mod secrets;
 mod settings;
 mod storage;
 mod timers;
@@ -48,8 +51,10 @@ pub use listener::{Bind, Listener};
 pub use path::{Cidr, ConfigError, MAX_ADDRS, MAX_PATHS, PathConfig};
 pub use storage::{Neighbor, Storage};
 
+use flood::Flood;
 use flow::FlowTable;
 use path::Path;
+use secrets::Secrets;
 use wheel::Wheel;
 
 /// Settings of a stack.
@@ -118,6 +123,10 @@ pub struct Stack<'m, Q> {
     stalled: List,
     /// Acknowledged foreign memory that a device may still hold.
     linger: List,
+    secrets: Secrets,
+    /// Cookies that may still hold were sent: acknowledgments of no connection are looked at until then.
+    cookies_until: Instant,
+    flood: Option<Flood>,
     /// Where the search for a local port goes on, by destination (RFC 6056 §3.3.4).
     port_turns: [u32; PORT_TURNS],
     /// Sends were refused for want of entries that other connections had: so many are to be free before they are told.
@@ -163,8 +172,8 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
             return Err(ConfigError::FlowTableSize);
         }
         storage.clear();
-        let [a, b, ..] = seed_words(&config.seed);
-        let flows = FlowTable::new(storage.flows, [a, b]).ok_or(ConfigError::FlowTableSize)?;
+        let secrets = Secrets::new(&config.seed);
+        let flows = FlowTable::new(storage.flows, secrets.flows).ok_or(ConfigError::FlowTableSize)?;
         Ok(Self {
             config,
             profiles: Profiles::new(config.tcp),
@@ -183,6 +192,9 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
             dirty: List::EMPTY,
             stalled: List::EMPTY,
             linger: List::EMPTY,
+            secrets,
+            cookies_until: Instant::ZERO,
+            flood: None,
             port_turns: [0; PORT_TURNS],
             entries_wanted: 0,
             last: NIL,
@@ -407,15 +419,6 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
         let mtu = self.paths.get(usize::from(path)).map_or(576, |p| p.queue.caps().mtu);
         crate::tcp::handshake::advertised_mss(mtu, remote.is_ipv6(), config)
     }
-}
-
-/// The seed as numbers.
-fn seed_words(seed: &[u8; 32]) -> [u64; 4] {
-    let mut words = [0; 4];
-    for (word, chunk) in words.iter_mut().zip(seed.chunks_exact(8)) {
-        *word = chunk.iter().fold(0, |w, b| w << 8 | u64::from(*b));
-    }
-    words
 }
 
 #[cfg(test)]

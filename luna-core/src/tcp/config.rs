@@ -45,6 +45,8 @@ pub struct TcpConfig {
     pub time_wait: Duration,
     /// How long FIN-WAIT-2 waits for the peer's FIN after `close`.
     pub fin_wait_2: Duration,
+    /// Answer SYNs with cookies when a listener's backlog is full (RFC 4987); otherwise they are dropped.
+    pub syn_cookies: bool,
     /// Offer timestamps (RFC 7323).
     pub timestamps: bool,
     /// Offer SACK (RFC 2018).
@@ -82,6 +84,7 @@ impl TcpConfig {
         user_timeout: Duration::from_secs(10),
         time_wait: Duration::from_secs(1),
         fin_wait_2: Duration::from_secs(5),
+        syn_cookies: true,
         timestamps: true,
         sack: true,
         window_scaling: true,

@@ -304,6 +304,14 @@ impl Connection {
         self.flags.set_syn_pending(true);
     }
 
+    /// Another initial sequence number than that of [`Connection::open`], before anything was sent.
+    pub(crate) fn start_at(&mut self, iss: SeqNum) {
+        self.cold.iss = iss;
+        self.snd_una = iss;
+        self.snd_nxt = iss;
+        self.send = SendQueue::new(iss + 1);
+    }
+
     /// Bytes (and FIN) sent and not acknowledged.
     #[inline(always)]
     pub(crate) fn in_flight(&self) -> u32 {

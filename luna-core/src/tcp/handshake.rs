@@ -18,6 +18,12 @@ pub(crate) fn advertised_mss(mtu: u16, ipv6: bool, config: &TcpConfig) -> u16 {
     if config.max_mss == 0 { mss } else { mss.min(config.max_mss) }.max(MIN_MSS)
 }
 
+/// The segment size that a SYN's MSS option (or the lack of one) and ours allow, options not deducted.
+pub(crate) fn syn_mss(option: Option<u16>, ipv6: bool, our_mss: u16, config: &TcpConfig) -> u16 {
+    let theirs = option.unwrap_or(if ipv6 { config.default_mss_v6 } else { config.default_mss });
+    theirs.min(our_mss).max(MIN_MSS)
+}
+
 /// The scale that lets 16 bits say `window`.
 pub(crate) fn scale_for(window: u32) -> u8 {
     let mut scale = 0;
@@ -85,8 +91,7 @@ impl Connection {
             }
             _ => self.flags.set_timestamps(false),
         }
-        let unsaid = if self.key.addrs_are_v6() { config.default_mss_v6 } else { config.default_mss };
-        let mss = options.mss.unwrap_or(unsaid).min(our_mss).max(MIN_MSS);
+        let mss = syn_mss(options.mss, self.key.addrs_are_v6(), our_mss, config);
         self.mss = if self.flags.timestamps() { mss - TIMESTAMPS_LEN as u16 } else { mss };
         self.start_congestion(config);
     }

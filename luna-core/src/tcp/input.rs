@@ -217,6 +217,12 @@ impl Connection {
             env.ack.counters.outside_window += 1;
             return false;
         }
+        if packet.tcp.flags.syn() {
+            // RFC 5961 §4.2: whatever its sequence number.
+            env.ack.counters.outside_window += 1;
+            self.challenge(env);
+            return false;
+        }
         if seq.before(self.rcv_nxt) {
             env.ack.counters.duplicates += 1;
             if self.state == State::TimeWait && packet.tcp.flags.fin() {

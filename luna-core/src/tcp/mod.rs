@@ -7,6 +7,7 @@
 //! | `outcome` | what it meant |
 //! | `ack` | acknowledgments, scoreboard, loss detection (RFC 5681, 6582, 6675) |
 //! | `handshake` | SYN processing and options |
+//! | `cookie` | half-open connections without memory (RFC 4987) |
 //! | `send_queue` | references to what the application gave to send |
 //! | `segments` | one record for each segment in flight |
 //! | `reassembly` | data ahead of its turn |
@@ -19,6 +20,7 @@ mod ack;
 mod config;
 pub mod congestion;
 pub(crate) mod connection;
+pub(crate) mod cookie;
 pub(crate) mod handshake;
 pub(crate) mod input;
 #[cfg(any(test, feature = "invariants"))]

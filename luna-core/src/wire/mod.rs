@@ -21,6 +21,7 @@ pub mod ipv4;
 pub mod ipv6;
 pub mod packet;
 pub mod seq;
+pub(crate) mod syn;
 pub mod tcp;
 pub mod tcp_options;
 

@@ -10,7 +10,8 @@ use crate::time::{Duration, Instant};
 
 #[test]
 fn the_accept_queue_is_bounded_by_the_backlog() {
-    let mut p = Pair::new(&Options::default());
+    let without_cookies = TcpConfig { syn_cookies: false, ..BASE };
+    let mut p = Pair::new(&Options { tcp: [without_cookies; 2], ..Options::default() });
     let l = p.listen(2);
     assert_eq!(p.b.accept(l), Err(SocketError::WouldBlock));
     let clients = [p.connect(), p.connect(), p.connect()];
@@ -34,6 +35,32 @@ fn the_accept_queue_is_bounded_by_the_backlog() {
     p.settle();
     for s in [first, rest[0], rest[1]] {
         assert_eq!(p.b.take_error(s), Ok(Some(CloseReason::Reset)));
+        p.b.close(p.now, s).unwrap();
+    }
+    p.assert_clean();
+}
+
+/// With cookies the third believes itself connected, and is as soon as there is room and it says something.
+#[test]
+fn a_cookie_waits_for_room_in_the_accept_queue() {
+    let mut p = Pair::new(&Options::default());
+    let l = p.listen(2);
+    let clients = [p.connect(), p.connect(), p.connect()];
+    p.settle();
+    assert_eq!((p.b.counters().syn_cookies_out, p.b.counters().passive_opens), (1, 2));
+    p.a.send(p.now, clients[2], b"third").unwrap();
+    p.settle();
+    assert_eq!(p.b.counters().passive_opens, 2, "the queue is full");
+    let first = p.b.accept(l).unwrap().0;
+    p.run(Duration::from_millis(100));
+    assert_eq!((p.b.counters().passive_opens, p.b.counters().resets_out), (3, 0));
+    let rest = [p.b.accept(l).unwrap().0, p.b.accept(l).unwrap().0];
+    assert_eq!(p.b.read_all(p.now, rest[1]).0, b"third");
+    for c in clients {
+        p.a.abort(p.now, c).unwrap();
+    }
+    p.settle();
+    for s in [first, rest[0], rest[1]] {
         p.b.close(p.now, s).unwrap();
     }
     p.assert_clean();

@@ -2,6 +2,7 @@
 
 mod basic;
 mod close;
+mod cookies;
 mod dropped;
 mod foreign;
 mod forge;

@@ -44,10 +44,10 @@ fn transfer(start: impl FnOnce(&Pair, &FlowKey) -> u64) -> (Pair, ConnId) {
 #[test]
 fn sequence_numbers_wrap() {
     let (p, a) = transfer(|p, key| {
-        let hash = p.a.stack.keyed_hash(key, 0) as u32;
+        let hash = p.a.stack.secrets.initial_sequence(key, Instant::ZERO).0;
         let iss = u32::MAX - 100_000;
-        // One tick of the sequence clock is 4096 ns; a round of it is added so as to be behind the pair's beginning.
-        (u64::from(iss.wrapping_sub(hash)) + (1 << 32)) * 4096
+        // One tick of the sequence clock is 4 µs; a round of it is added so as to be behind the pair's beginning.
+        (u64::from(iss.wrapping_sub(hash)) + (1 << 32)) * 4000
     });
     let c = p.a.conn(a);
     assert!(c.cold.iss.0 > u32::MAX - 100_010 && c.snd_una.0 < 200_000, "{:?} {:?}", c.cold.iss, c.snd_una);
@@ -56,7 +56,7 @@ fn sequence_numbers_wrap() {
 #[test]
 fn timestamps_wrap() {
     let (p, a) = transfer(|p, key| {
-        let offset = p.a.stack.keyed_hash(key, 1) as u32;
+        let offset = p.a.stack.secrets.flow(key).timestamp_offset();
         (u64::from((u32::MAX - 20).wrapping_sub(offset)) + (1 << 32)) * 1_000_000
     });
     let c = p.a.conn(a);

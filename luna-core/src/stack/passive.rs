@@ -1,0 +1,231 @@
+//! Segments of no connection (RFC 9293 §3.10.7.1 and .2): listeners, their backlog, SYN cookies behind it (RFC 4987).
+
+use super::flow::FlowKey;
+use super::{Stack, listener};
+use crate::nic::NicQueue;
+use crate::tcp::handshake::{syn_mss, syn_window};
+use crate::tcp::{ProfileId, State, cookie};
+use crate::wire::{HeaderTemplate, SackBlocks, SegmentHead, TcpFlags, TcpOptions, TcpPacket};
+
+impl<Q: NicQueue> Stack<'_, Q> {
+    /// A segment for CLOSED or LISTEN. The slot, when it completed a handshake that only its cookie remembers: the segment
+    /// goes on as one for that connection, in SYN-RECEIVED.
+    #[inline(never)]
+    pub(super) fn no_connection(&mut self, path: u8, packet: &TcpPacket, frame: &[u8], key: &FlowKey) -> Option<u32> {
+        let p = self.paths.get(usize::from(path))?;
+        if !packet.is_unicast() {
+            self.counters.not_unicast += 1;
+            return None;
+        }
+        let vlan = |tci: Option<u16>| tci.map(|t| t & 0x0fff);
+        if !p.owns(packet.dst) || vlan(packet.vlan) != vlan(p.config.vlan) || packet.dst_mac != p.queue.caps().mac {
+            self.counters.not_ours += 1;
+            return None;
+        }
+        let flags = packet.tcp.flags;
+        if flags.rst() {
+            self.counters.no_connection += 1;
+            return None;
+        }
+        if let Some(l) = listener::find(self.listeners, packet.dst, packet.tcp.dst_port, path) {
+            if flags.syn() && !flags.ack() && !flags.fin() {
+                self.accept_syn(path, packet, frame, key, l);
+                return None;
+            }
+            if !flags.syn() && !flags.ack() {
+                // RFC 9293 §3.10.7.2, fourth step: nothing that LISTEN could take it for.
+                self.counters.unexpected += 1;
+                return None;
+            }
+            if !flags.syn() && self.now < self.cookies_until {
+                match self.accept_cookie(path, packet, frame, key, l) {
+                    Ok(slot) => return Some(slot),
+                    // The peer thinks that it is connected, and tries again: perhaps there is room then.
+                    Err(NoCookie::Full) => return None,
+                    Err(NoCookie::Bad) => {}
+                }
+            }
+        }
+        self.counters.no_connection += 1;
+        self.reset_for(path, packet);
+        None
+    }
+
+    #[inline]
+    fn accept_syn(&mut self, path: u8, packet: &TcpPacket, frame: &[u8], key: &FlowKey, l: u32) {
+        let Ok(options) = TcpOptions::parse(packet.options(frame)) else {
+            self.counters.bad_options += 1;
+            return;
+        };
+        if packet.tcp.src_port == 0 {
+            self.counters.not_ours += 1;
+            return;
+        }
+        let Some((x, bind)) = self.listeners.get(l as usize).and_then(|x| Some((x, x.bind?))) else { return };
+        if x.pending >= bind.backlog {
+            self.counters.backlog_full += 1;
+            if bind.backlog > 0 {
+                self.send_cookie(path, packet, key, &options, l);
+            }
+            return;
+        }
+        if let Some(slot) = self.half_open(path, packet, key, l) {
+            let config = self.profiles.at(self.conns.at(slot).profile);
+            let our_mss = self.mss_for(path, packet.src, config);
+            let now_ms = self.now_ms;
+            let conn = self.conns.at_mut(slot);
+            conn.take_syn(packet.tcp.seq, packet.tcp.window, &options, our_mss, now_ms, config);
+            self.counters.passive_opens += 1;
+            self.mark_dirty(slot);
+            self.arm(slot);
+        }
+    }
+
+    /// A connection in SYN-RECEIVED that counts against the backlog of listener `l`.
+    fn half_open(&mut self, path: u8, packet: &TcpPacket, key: &FlowKey, l: u32) -> Option<u32> {
+        let profile = self.profile_of(l);
+        let Some(slot) = self.new_connection(State::SynReceived, key, path, profile) else {
+            self.counters.connections_full += 1;
+            return None;
+        };
+        let patience = self.profiles.get(profile).connect_timeout;
+        let conn = self.conns.at_mut(slot);
+        conn.flags.set_passive(true);
+        conn.cold.listener = l;
+        conn.cold.give_up_at = self.now + patience;
+        // The answer goes back where the SYN came from; a neighbour entry, when there is one, knows better.
+        self.set_template(slot, Some(packet.src_mac));
+        if let Some(x) = self.listeners.get_mut(l as usize) {
+            x.pending += 1;
+            let cold = &mut self.conns.at_mut(slot).cold;
+            (cold.listener_generation, cold.user) = (x.generation, x.user);
+        }
+        Some(slot)
+    }
+
+    /// Answers a SYN without keeping anything of it.
+    fn send_cookie(&mut self, path: u8, packet: &TcpPacket, key: &FlowKey, syn: &TcpOptions, l: u32) {
+        let Some(p) = self.paths.get(usize::from(path)) else { return };
+        let config = self.profiles.get(self.profile_of(l));
+        if !config.syn_cookies {
+            return;
+        }
+        let template = HeaderTemplate::new(
+            p.queue.caps().mac,
+            packet.src_mac,
+            p.config.vlan,
+            packet.dst,
+            packet.src,
+            packet.tcp.dst_port,
+            packet.tcp.src_port,
+            config.ttl,
+        );
+        let Ok(template) = template.map(|t| t.with_tos(config.tos)) else { return };
+        let our_mss = self.mss_for(path, packet.src, config);
+        let mss = syn_mss(syn.mss, packet.src.is_ipv6(), our_mss, config);
+        let secrets = &mut self.secrets;
+        let flow = secrets.flow(key);
+        let seq = cookie::make(self.now, cookie::mss_index(mss), |period| secrets.cookie(flow, packet.tcp.seq, period));
+        let tsval = self.now_ms.wrapping_add(flow.timestamp_offset());
+        let timestamps = syn.timestamps.filter(|_| config.timestamps);
+        let with = timestamps.is_some();
+        let options = TcpOptions {
+            mss: Some(our_mss),
+            window_scale: (with && config.window_scaling && syn.window_scale.is_some()).then(|| config.scale()),
+            sack_permitted: with && config.sack && syn.sack_permitted,
+            timestamps: timestamps.map(|(echo, _)| (cookie::mark(tsval, syn.window_scale, syn.sack_permitted), echo)),
+            sack: SackBlocks::EMPTY,
+        };
+        let head = SegmentHead {
+            seq,
+            ack: packet.tcp.seq + 1,
+            flags: TcpFlags::SYN.union(TcpFlags::ACK),
+            window: syn_window(config) as u16,
+            ts: None,
+            ecn: 0,
+            options: Some(&options),
+        };
+        if self.transmit_bare(path, &template, &head) {
+            self.counters.syn_cookies_out += 1;
+            self.flooded(path, packet, l, our_mss);
+        }
+    }
+
+    /// An acknowledgment that may answer a cookie: the connection as its SYN and our answer would have left it.
+    fn accept_cookie(
+        &mut self,
+        path: u8,
+        packet: &TcpPacket,
+        frame: &[u8],
+        key: &FlowKey,
+        l: u32,
+    ) -> Result<u32, NoCookie> {
+        let tcp = &packet.tcp;
+        let (iss, irs) = (tcp.ack - 1, tcp.seq - 1);
+        let secrets = &mut self.secrets;
+        let flow = secrets.flow(key);
+        let tsval = self.now_ms.wrapping_add(flow.timestamp_offset());
+        let mss = cookie::check(self.now, iss, |period| secrets.cookie(flow, irs, period));
+        let options = TcpOptions::parse(packet.options(frame)).map_err(|_| NoCookie::Bad);
+        let (Some(mss), Ok(ours)) = (mss, options) else {
+            self.counters.syn_cookies_bad += 1;
+            return Err(NoCookie::Bad);
+        };
+        let mut syn = TcpOptions { mss: Some(mss), timestamps: ours.timestamps, ..TcpOptions::default() };
+        if let Some((_, echo)) = ours.timestamps {
+            let Some((scale, sack)) = cookie::unmark(tsval, echo) else {
+                self.counters.syn_cookies_bad += 1;
+                return Err(NoCookie::Bad);
+            };
+            (syn.window_scale, syn.sack_permitted) = (scale, sack);
+        }
+        // Nothing is taken any more: the application's own queue is full.
+        if self.listeners.get(l as usize).and_then(|x| x.bind).is_none_or(|b| b.backlog == 0) {
+            self.counters.backlog_full += 1;
+            return Err(NoCookie::Full);
+        }
+        let slot = self.half_open(path, packet, key, l).ok_or(NoCookie::Full)?;
+        let config = self.profiles.at(self.conns.at(slot).profile);
+        let our_mss = self.mss_for(path, packet.src, config);
+        let now_ms = self.now_ms;
+        let conn = self.conns.at_mut(slot);
+        conn.start_at(iss);
+        conn.take_syn(irs, tcp.window, &syn, our_mss, now_ms, config);
+        // Our answer left long ago.
+        conn.snd_nxt = iss + 1;
+        conn.flags.set_syn_pending(false);
+        self.counters.passive_opens += 1;
+        self.counters.syn_cookies_in += 1;
+        Ok(slot)
+    }
+
+    fn profile_of(&self, listener: u32) -> ProfileId {
+        self.listeners.get(listener as usize).and_then(|x| x.bind).map_or(ProfileId::DEFAULT, |b| b.profile)
+    }
+
+    /// A slot with its flow entry, or `None` when a table is full.
+    pub(super) fn new_connection(&mut self, state: State, key: &FlowKey, path: u8, profile: ProfileId) -> Option<u32> {
+        if self.flows.is_full() {
+            return None;
+        }
+        let slot = self.conns.alloc()?;
+        let iss = self.secrets.initial_sequence(key, self.now);
+        let ts_offset = self.secrets.flow(key).timestamp_offset();
+        self.profiles.take(profile);
+        let config = self.profiles.get(profile);
+        let conn = self.conns.at_mut(slot);
+        conn.open(*key, (path, profile.into()), iss, ts_offset, config);
+        conn.set_state(&mut self.counters, state);
+        // Checked above.
+        let _ = self.flows.insert(key, slot);
+        Some(slot)
+    }
+}
+
+/// Why an acknowledgment opened nothing.
+enum NoCookie {
+    /// It does not answer a cookie of ours.
+    Bad,
+    /// There is no room for a connection.
+    Full,
+}
