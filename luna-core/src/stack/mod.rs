@@ -18,6 +18,7 @@ mod invariants;
 mod listener;
 mod output;
 mod path;
+mod retransmit;
 mod settings;
 mod storage;
 mod timers;
@@ -32,6 +33,7 @@ use crate::slab::{NIL, Slab};
 use crate::tcp::connection::Connection;
 use crate::tcp::input::Env;
 use crate::tcp::reassembly::OutOfOrders;
+use crate::tcp::recovery::Recoveries;
 use crate::tcp::segments::Segments;
 use crate::tcp::send_queue::{OwnFrags, SendEntries};
 use crate::tcp::{AckEnv, Profiles, TcpConfig, TxCopies};
@@ -102,6 +104,7 @@ pub struct Stack<'m, Q> {
     segments: Segments<'m>,
     sends: SendEntries<'m>,
     out_of_order: OutOfOrders<'m>,
+    recoveries: Recoveries<'m>,
     listeners: &'m mut [Listener],
     neighbors: &'m mut [Neighbor],
     paths: heapless::Vec<Path<Q>, MAX_PATHS>,
@@ -168,6 +171,7 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
             segments: Slab::new(storage.segments),
             sends: Slab::new(storage.sends),
             out_of_order: Slab::new(storage.out_of_order),
+            recoveries: Slab::new(storage.recoveries),
             listeners: storage.listeners,
             neighbors: storage.neighbors,
             paths: heapless::Vec::new(),
@@ -390,6 +394,7 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
             config: self.profiles.at(conn.profile),
             segments: &mut self.segments,
             sends: &mut self.sends,
+            recoveries: &mut self.recoveries,
             counters: &mut self.counters,
         };
         let env =
