@@ -35,6 +35,7 @@ fn sockets(addr: IpAddr, now: Instant) -> Result<Sockets<'static>, Box<dyn Error
         sends: table(256),
         segments: table(256),
         out_of_order: table(64),
+        recoveries: table(4),
         listeners: table(2),
         neighbors: table(4),
     };

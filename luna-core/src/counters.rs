@@ -51,6 +51,38 @@ counters! {
     fast_recoveries,
     /// Times that the retransmission timer fired.
     rtos,
+    /// Tail loss probes sent (RFC 8985).
+    tlp_probes,
+    /// Losses that a probe repaired.
+    tlp_recoveries,
+    /// Times that RACK's reordering timer fired.
+    rack_timeouts,
+    /// Connections on whose path segments were seen to overtake one another.
+    reorderings,
+    /// Retransmissions that were lost again and found without the timer.
+    lost_retransmits,
+    /// Retransmissions on suspicion: RFC 6675's rules 3 and 4, where RACK is off.
+    speculative,
+    /// Recoveries found unnecessary by an echoed time stamp, and taken back (Eifel, RFC 3522).
+    undos_eifel,
+    /// Timeouts found unnecessary by F-RTO, and taken back (RFC 5682).
+    undos_frto,
+    /// Recoveries found unnecessary by D-SACKs, and taken back.
+    undos_dsack,
+    /// D-SACKs received (RFC 2883).
+    dsacks_in,
+    /// D-SACKs sent.
+    dsacks_out,
+    /// SACK blocks of what was never sent, or long ago.
+    bad_sacks,
+    /// SACK blocks not taken in whole because looking for their segments took too long.
+    sack_walks_cut,
+    /// Times that a peer had thrown away what it reported received (RFC 2018 §8).
+    reneged,
+    /// Signs of loss that were not acted upon because all recovery records were in use.
+    recovery_full,
+    /// Echoed time stamps that we cannot have sent.
+    bad_tsecr,
     /// SYNs sent again.
     syn_retransmits,
     /// Zero-window probes sent.
@@ -59,6 +91,8 @@ counters! {
     rtt_samples,
     /// Data segments that arrived ahead of their turn and were kept.
     out_of_order,
+    /// FINs that arrived ahead of their turn and were kept.
+    fins_ahead,
     /// Segments with nothing new in them.
     duplicates,
     /// Segments outside the window.

@@ -1,7 +1,7 @@
 //! A stack's tables on the heap, sized by the expected load, leaked: they live as long as the process, as does the stack.
 
 use luna_core::stack::{FlowEntry, Listener, Neighbor, Storage};
-use luna_core::tcp::{Connection, OutOfOrder, Segment, SendEntry};
+use luna_core::tcp::{Connection, OutOfOrder, Recovery, Segment, SendEntry};
 
 /// How much a stack shall hold. All connections share what is beside `connections`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -14,6 +14,8 @@ pub struct Capacity {
     pub segments: usize,
     /// Pieces received out of order.
     pub out_of_order: usize,
+    /// Connections in loss recovery at one time.
+    pub recoveries: usize,
     /// Listeners.
     pub listeners: usize,
     /// Neighbours.
@@ -22,7 +24,15 @@ pub struct Capacity {
 
 impl Default for Capacity {
     fn default() -> Self {
-        Self { connections: 1024, sends: 16384, segments: 16384, out_of_order: 4096, listeners: 16, neighbors: 64 }
+        Self {
+            connections: 1024,
+            sends: 16384,
+            segments: 16384,
+            out_of_order: 4096,
+            recoveries: 256,
+            listeners: 16,
+            neighbors: 64,
+        }
     }
 }
 
@@ -52,6 +62,7 @@ impl Capacity {
             sends: slice::<SendEntry>(self.sends),
             segments: slice::<Segment>(self.segments),
             out_of_order: slice::<OutOfOrder>(self.out_of_order),
+            recoveries: slice::<Recovery>(self.recoveries),
             listeners: slice::<Listener>(self.listeners),
             neighbors: slice::<Neighbor>(self.neighbors),
         }

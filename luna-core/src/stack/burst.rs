@@ -30,7 +30,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let offload = caps.tx_checksum;
         let max_frags = usize::from(caps.max_tx_segments).saturating_sub(1).max(1);
         let Some(template) = &c.cold.template else { return false };
-        if !c.out_of_order.is_empty() || !c.flags.timestamps() || c.flags.disorder() || c.flags.persist() {
+        if c.has_sack_blocks() || !c.flags.timestamps() || c.flags.disorder() || c.flags.persist() {
             return false;
         }
         let edge = c.window_edge();
@@ -96,7 +96,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
             c.flags.set_data_sent(true);
             if c.rto_at == Instant::FAR {
                 let config = self.profiles.at(c.profile);
-                c.arm_rto(now, config);
+                c.arm_timer(now, config);
                 c.cold.give_up_at = now + config.user_timeout;
             }
             self.counters.bytes_out += u64::from(len);

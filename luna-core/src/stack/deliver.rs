@@ -18,16 +18,17 @@ pub(super) enum Next {
 impl<Q: NicQueue> Stack<'_, Q> {
     /// Tells the application, in the order: connected, released, data, finished, closed.
     #[inline]
-    pub(super) fn deliver<A: App<Q>>(&mut self, slot: u32, outcome: Outcome, app: &mut A) -> Next {
+    pub(super) fn deliver<A: App<Q>>(&mut self, slot: u32, mut outcome: Outcome, app: &mut A) -> Next {
         let id = self.id_of(slot);
         if outcome.events.connected() {
             self.connected(slot, id, app);
         }
         self.release_acked(slot, id, app);
-        if let Some(data) = outcome.deliver {
+        if let Some(data) = outcome.deliver.take() {
             self.data(slot, id, data, app);
             if !self.conns.at(slot).out_of_order.is_empty() {
                 self.reassembled(slot, id, app);
+                self.fin_ahead(slot, &mut outcome);
             }
         }
         if outcome.events.is_none() {
@@ -87,6 +88,15 @@ impl<Q: NicQueue> Stack<'_, Q> {
             let Some(data) = c.pop_reassembled(&mut self.out_of_order) else { return };
             self.counters.bytes_in += u64::from(data.len());
             self.data(slot, id, data, app);
+        }
+    }
+
+    /// A FIN that had come ahead of what was just reassembled.
+    #[cold]
+    fn fin_ahead(&mut self, slot: u32, outcome: &mut Outcome) {
+        let (c, mut env) = self.split(slot);
+        if c.fin_is_due() {
+            c.take_fin(&mut env, outcome);
         }
     }
 
@@ -222,6 +232,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         c.flags.set_detached(true);
         c.segments.clear(&mut self.segments);
         c.out_of_order.clear(&mut self.out_of_order);
+        c.drop_record(&mut self.recoveries);
         loop {
             let c = self.conns.at_mut(slot);
             let Some(i) = c.send.pop_any(&mut self.sends) else { break };

@@ -40,7 +40,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
     /// # Errors
     /// The first [`Broken`] invariant.
     pub fn check_invariants(&self) -> Result<(), Broken> {
-        let (mut segments, mut out_of_order) = (0, 0);
+        let (mut segments, mut out_of_order, mut recoveries) = (0, 0, 0);
         let mut sends = self.list_len(self.linger, |i| crate::slab::Node::next(self.sends.at(i)))?;
         let (mut used, mut dirty, mut timed, mut alive) = (0, 0, 0, 0);
         for slot in 0..self.conns.capacity() {
@@ -60,6 +60,8 @@ impl<Q: NicQueue> Stack<'_, Q> {
             segments += holds.segments;
             sends += holds.sends;
             out_of_order += holds.out_of_order;
+            recoveries += u32::from(c.cold.recovery != NIL);
+            c.check_recovery(&self.recoveries, &self.segments).map_err(|what| Broken { what, conn })?;
             let found = self.flows.find(&c.key, |s| self.conns.at(s).key.matches(&c.key));
             ensure(found == Some(slot), "the flow table does not know it").map_err(|what| Broken { what, conn })?;
         }
@@ -74,6 +76,8 @@ impl<Q: NicQueue> Stack<'_, Q> {
         ensure(sends == taken(self.sends.capacity(), self.sends.available()), "send entries leak")?;
         let pieces = taken(self.out_of_order.capacity(), self.out_of_order.available());
         ensure(out_of_order == pieces, "reassembly pieces leak")?;
+        let records = taken(self.recoveries.capacity(), self.recoveries.available());
+        ensure(recoveries == records, "recovery records leak")?;
         self.check_listeners()
     }
 
@@ -86,6 +90,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         ensure(self.segments.free_list_is_whole(), "the free list of segment records")?;
         ensure(self.sends.free_list_is_whole(), "the free list of send entries")?;
         ensure(self.out_of_order.free_list_is_whole(), "the free list of reassembly pieces")?;
+        ensure(self.recoveries.free_list_is_whole(), "the free list of recovery records")?;
         Ok(())
     }
 

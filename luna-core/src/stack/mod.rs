@@ -20,6 +20,7 @@ mod listener;
 mod output;
 mod passive;
 mod path;
+mod retransmit;
 mod secrets;
 mod settings;
 mod storage;
@@ -35,6 +36,7 @@ use crate::slab::{NIL, Slab};
 use crate::tcp::connection::Connection;
 use crate::tcp::input::Env;
 use crate::tcp::reassembly::OutOfOrders;
+use crate::tcp::recovery::Recoveries;
 use crate::tcp::segments::Segments;
 use crate::tcp::send_queue::{OwnFrags, SendEntries};
 use crate::tcp::{AckEnv, Profiles, TcpConfig, TxCopies};
@@ -110,6 +112,7 @@ pub struct Stack<'m, Q> {
     segments: Segments<'m>,
     sends: SendEntries<'m>,
     out_of_order: OutOfOrders<'m>,
+    recoveries: Recoveries<'m>,
     listeners: &'m mut [Listener],
     neighbors: &'m mut [Neighbor],
     paths: heapless::Vec<Path<Q>, MAX_PATHS>,
@@ -182,6 +185,7 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
             segments: Slab::new(storage.segments),
             sends: Slab::new(storage.sends),
             out_of_order: Slab::new(storage.out_of_order),
+            recoveries: Slab::new(storage.recoveries),
             listeners: storage.listeners,
             neighbors: storage.neighbors,
             paths: heapless::Vec::new(),
@@ -408,6 +412,7 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
             config: self.profiles.at(conn.profile),
             segments: &mut self.segments,
             sends: &mut self.sends,
+            recoveries: &mut self.recoveries,
             counters: &mut self.counters,
         };
         let env =

@@ -6,14 +6,13 @@ use super::{App, CloseReason, Cx, Stack};
 use crate::nic::NicQueue;
 use crate::slab::NIL;
 use crate::tcp::State;
-use crate::tcp::congestion::CongestionControl;
-use crate::tcp::segments::{Segment, SegmentFlags, cut_behind};
+use crate::tcp::segments::{Segment, SegmentFlags};
 use crate::tcp::send_queue::Cursor;
 use crate::time::Instant;
 
 /// How a connection's output ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Output {
+pub(super) enum Output {
     Done,
     /// No queue space, obj or record: again next turn.
     Stalled,
@@ -106,14 +105,15 @@ impl<Q: NicQueue> Stack<'_, Q> {
             return self.output_syn(slot);
         }
         if c.flags.disorder() {
-            let r = self.output_lost(slot);
+            let r = self.output_in_disorder(slot);
             if r != Output::Done {
                 return r;
             }
-        }
-        let r = self.output_new(slot);
-        if r != Output::Done {
-            return r;
+        } else {
+            let r = self.output_new(slot);
+            if r != Output::Done {
+                return r;
+            }
         }
         let c = self.conns.at_mut(slot);
         if c.flags.probe_now() {
@@ -176,70 +176,15 @@ impl<Q: NicQueue> Stack<'_, Q> {
         Output::Done
     }
 
-    /// Sends lost segments again, as the congestion window allows.
-    #[cold]
-    fn output_lost(&mut self, slot: u32) -> Output {
-        loop {
-            let c = self.conns.at(slot);
-            let Some(i) = c.first_lost(&self.segments) else { return Output::Done };
-            let pipe = c.pipe(&self.segments);
-            let s = self.segments.at(i);
-            // What the peer waits for goes out whatever the window says (RFC 6675 §5, step 4.3): recovery must not
-            // depend on what never comes back.
-            let head = i == c.segments.head;
-            if pipe > 0 && !head && pipe + s.len > c.congestion.window() {
-                return Output::Done;
-            }
-            let piece = Piece {
-                seq: s.seq,
-                at: Cursor { entry: s.entry, offset: s.offset },
-                len: s.len,
-                fin: s.flags.fin(),
-                push: true,
-            };
-            let sent = match self.transmit_data(slot, &piece) {
-                Sent::Bytes(n, _) => n,
-                Sent::Stalled => return Output::Stalled,
-                Sent::Revoked => return Output::Revoked,
-            };
-            if sent < piece.len {
-                self.split_segment(slot, i, sent);
-            }
-            let now = self.now;
-            let s = self.segments.at_mut(i);
-            s.flags.set_lost(false);
-            s.flags.set_retransmitted(true);
-            s.sent_at = now;
-            self.counters.retransmits += 1;
-            let c = self.conns.at_mut(slot);
-            c.cold.retransmits += 1;
-            if c.rto_at == Instant::FAR {
-                c.arm_rto(now, self.profiles.at(c.profile));
-            }
-        }
-    }
-
-    /// A retransmission took only `sent` bytes of record `i`: the rest becomes a record of its own, still lost. Without a
-    /// free record it counts as sent, and the timer repairs it: trying again would send the same bytes every turn.
-    fn split_segment(&mut self, slot: u32, i: u32, sent: u32) {
-        let Some(j) = self.segments.alloc() else {
-            self.counters.no_segment_record += 1;
-            return;
-        };
-        cut_behind(&mut self.segments, &self.sends, i, j, sent);
-        let list = &mut self.conns.at_mut(slot).segments;
-        if list.tail == i {
-            list.tail = j;
-        }
-    }
-
     /// Sends what was never sent, as both windows allow; then FIN, when it is due.
     #[inline]
-    fn output_new(&mut self, slot: u32) -> Output {
+    pub(super) fn output_new(&mut self, slot: u32) -> Output {
         if self.output_burst(slot) {
             return Output::Done;
         }
-        let mut pipe = self.conns.at(slot).pipe(&self.segments);
+        let c = self.conns.at(slot);
+        let mut pipe = c.pipe(&self.recoveries, &self.segments);
+        let cwnd = c.send_window(&self.recoveries);
         loop {
             let c = self.conns.at_mut(slot);
             let unsent = c.unsent();
@@ -250,7 +195,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
             let mss = u32::from(c.mss);
             let flight = c.in_flight();
             let mut len = unsent.min(mss);
-            let cwnd_room = c.congestion.window().saturating_sub(pipe);
+            let cwnd_room = cwnd.saturating_sub(pipe);
             if len > cwnd_room && pipe > 0 {
                 c.flags.set_cwnd_limited(true);
                 return Output::Done;
@@ -298,7 +243,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
 
     /// Accounts for a segment that was sent for the first time.
     #[inline(always)]
-    fn record(&mut self, slot: u32, piece: &Piece, sent: u32, at: Cursor, fin: bool) {
+    pub(super) fn record(&mut self, slot: u32, piece: &Piece, sent: u32, at: Cursor, fin: bool) {
         if sent == 0 && !fin {
             return;
         }
@@ -325,8 +270,10 @@ impl<Q: NicQueue> Stack<'_, Q> {
         if sent > 0 {
             c.flags.set_data_sent(true);
         }
-        if c.rto_at == Instant::FAR {
-            c.arm_rto(now, config);
+        if c.flags.disorder() {
+            c.sent_in_disorder(&mut self.recoveries, now, config, sent + u32::from(fin));
+        } else if c.rto_at == Instant::FAR {
+            c.arm_timer(now, config);
             c.cold.give_up_at = now + config.user_timeout;
         }
         self.counters.bytes_out += u64::from(sent);
@@ -348,6 +295,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         if c.flags.persist() {
             return;
         }
+        c.drop_record(&mut self.recoveries);
         c.flags.set_persist(true);
         c.backoff = 0;
         c.arm_rto(now, config);

@@ -4,7 +4,7 @@ use core::net::IpAddr;
 
 use super::flow::FlowEntry;
 use super::listener::Listener;
-use crate::tcp::{Connection, OutOfOrder, Segment, SendEntry, State};
+use crate::tcp::{Connection, OutOfOrder, Recovery, Segment, SendEntry, State};
 use crate::wire::MacAddr;
 
 /// A neighbour table entry.
@@ -25,6 +25,8 @@ pub struct Storage<'m> {
     pub segments: &'m mut [Segment],
     /// Pieces received out of order, all connections together.
     pub out_of_order: &'m mut [OutOfOrder],
+    /// Connections in loss recovery at one time; others then have to do with the timer.
+    pub recoveries: &'m mut [Recovery],
     /// Listeners.
     pub listeners: &'m mut [Listener],
     /// Neighbours, all paths together.
@@ -45,6 +47,7 @@ impl Storage<'_> {
         self.sends.fill_with(SendEntry::default);
         self.segments.fill_with(Segment::default);
         self.out_of_order.fill_with(OutOfOrder::default);
+        self.recoveries.fill_with(Recovery::default);
         self.neighbors.fill_with(Neighbor::default);
     }
 }

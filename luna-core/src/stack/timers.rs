@@ -74,8 +74,10 @@ impl<Q: NicQueue> Stack<'_, Q> {
             conn.flags.set_probe_now(true);
             conn.backoff = conn.backoff.saturating_add(1);
             conn.arm_rto(now, config);
-        } else if conn.in_flight() > 0 {
-            conn.on_timeout(&mut env.ack);
+        } else if conn.in_flight() > 0 || conn.flags.disorder() {
+            if !conn.on_timer(&mut env.ack) {
+                return;
+            }
         } else {
             conn.rto_at = Instant::FAR;
             return;

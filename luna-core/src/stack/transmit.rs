@@ -75,12 +75,10 @@ impl<Q: NicQueue> Stack<'_, Q> {
         }
         let ts = c.flags.timestamps().then(|| (c.tsval(self.now_ms), c.ts_recent));
         let mut head = SegmentHead { seq: piece.seq, ack: c.rcv_nxt, flags, window, ts, ecn: 0, options: None };
-        let sack = if c.out_of_order.is_empty() || !c.flags.sack() {
-            None
-        } else {
-            let blocks = c.out_of_order.blocks(&self.out_of_order, c.cold.latest_out_of_order, 3);
-            Some(TcpOptions { sack: blocks, timestamps: ts, ..TcpOptions::default() })
-        };
+        let sack = c.has_sack_blocks().then(|| {
+            let blocks = c.sack_blocks(&self.out_of_order, 3);
+            TcpOptions { sack: blocks, timestamps: ts, ..TcpOptions::default() }
+        });
         let plain = head.tcp_header_len();
         head.options = sack.as_ref();
         let tcp_header_len = head.tcp_header_len();
@@ -126,6 +124,10 @@ impl<Q: NicQueue> Stack<'_, Q> {
         c.ack_owed = 0;
         c.ack_at = Instant::FAR;
         c.flags.set_ack_now(false);
+        if c.flags.dsack() {
+            c.flags.set_dsack(false);
+            self.counters.dsacks_out += 1;
+        }
         self.counters.segments_out += 1;
         Sent::Bytes(sent, at)
     }
@@ -141,9 +143,9 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let mut head = SegmentHead { seq, ack: c.rcv_nxt, flags: TcpFlags::ACK, window, ts, ecn: 0, options: None };
         let path = c.path;
         let options;
-        if !c.out_of_order.is_empty() && c.flags.sack() {
+        if c.has_sack_blocks() {
             let max = if ts.is_some() { 3 } else { SackBlocks::MAX };
-            let blocks = c.out_of_order.blocks(&self.out_of_order, c.cold.latest_out_of_order, max);
+            let blocks = c.sack_blocks(&self.out_of_order, max);
             options = TcpOptions { sack: blocks, timestamps: ts, ..TcpOptions::default() };
             head.options = Some(&options);
         }
@@ -155,6 +157,10 @@ impl<Q: NicQueue> Stack<'_, Q> {
         c.ack_owed = 0;
         c.ack_at = Instant::FAR;
         c.flags.set_ack_now(false);
+        if c.flags.dsack() {
+            c.flags.set_dsack(false);
+            self.counters.dsacks_out += 1;
+        }
         true
     }
 

@@ -29,6 +29,9 @@ pub struct TcpConfig {
     pub max_rto: Duration,
     /// Retransmission timeout before the first RTT sample (RFC 6298 has 1 s).
     pub initial_rto: Duration,
+    /// Floor of the probe timeout (RFC 8985 §7.2), below which a probe says more about the peer's scheduling than about
+    /// loss. Where it is not below the retransmission timeout, no probes are sent.
+    pub min_pto: Duration,
     /// How long the peer may delay an acknowledgment: the timeout is never below SRTT plus this.
     pub max_ack_delay: Duration,
     /// How long an acknowledgment of in-order data waits for company.
@@ -51,6 +54,12 @@ pub struct TcpConfig {
     pub timestamps: bool,
     /// Offer SACK (RFC 2018).
     pub sack: bool,
+    /// Where SACK is used: detect loss by time and probe for lost tails (RACK-TLP, RFC 8985). Otherwise by counting
+    /// (RFC 6675).
+    pub rack: bool,
+    /// Length of a burst: what is sent or received within one has one time stamp. RACK's reordering window is never
+    /// shorter.
+    pub clock_granularity: Duration,
     /// Offer window scaling (RFC 7323).
     pub window_scaling: bool,
     /// The scale to offer, at most 14; `None` for the smallest that lets the window field say `rcv_wnd`.
@@ -76,6 +85,7 @@ impl TcpConfig {
         min_rto: Duration::from_millis(4),
         max_rto: Duration::from_secs(1),
         initial_rto: Duration::from_millis(20),
+        min_pto: Duration::from_micros(500),
         max_ack_delay: Duration::from_micros(200),
         ack_delay: Duration::from_micros(100),
         ack_ratio: 2,
@@ -87,6 +97,8 @@ impl TcpConfig {
         syn_cookies: true,
         timestamps: true,
         sack: true,
+        rack: true,
+        clock_granularity: Duration::from_micros(20),
         window_scaling: true,
         window_scale: None,
         nagle: false,
@@ -100,6 +112,7 @@ impl TcpConfig {
         min_rto: Duration::from_millis(200),
         max_rto: Duration::from_secs(60),
         initial_rto: Duration::from_secs(1),
+        min_pto: Duration::from_millis(10),
         max_ack_delay: Duration::from_millis(40),
         connect_timeout: Duration::from_secs(30),
         user_timeout: Duration::from_secs(100),
@@ -109,12 +122,13 @@ impl TcpConfig {
     /// What the RFCs say where they give a number: RFC 9293 (MSL of 2 minutes, hence TIME-WAIT of 4; user timeout of 5;
     /// Nagle's algorithm on), 6298 (initial and minimum timeout 1 s, cap 60 s), 6928 (initial window of 10 segments), 5681
     /// §4.2 and 9293 §3.8.6.3 (an acknowledgment for every second segment, within 500 ms; 200 ms here, as is usual), 1122
-    /// §4.2.3.5 (3 minutes for a SYN).
+    /// §4.2.3.5 (3 minutes for a SYN), 8985 §7.2 (no floor of the probe timeout).
     pub const RFC: Self = Self {
         initial_window: 10,
         min_rto: Duration::from_secs(1),
         max_rto: Duration::from_secs(60),
         initial_rto: Duration::from_secs(1),
+        min_pto: Duration::ZERO,
         max_ack_delay: Duration::from_millis(200),
         ack_delay: Duration::from_millis(200),
         ack_ratio: 2,

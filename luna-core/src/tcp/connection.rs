@@ -3,9 +3,10 @@
 use static_assertions::const_assert;
 
 use super::config::TcpConfig;
-use super::congestion::{Congestion, CongestionControl, NewReno};
+use super::congestion::{Congestion, NewReno};
 use super::profiles::ProfileRef;
 use super::reassembly::Reassembly;
+use super::recovery::{Recoveries, Recovery};
 use super::rtt::Rtt;
 use super::segments::SegmentList;
 use super::send_queue::SendQueue;
@@ -28,7 +29,7 @@ bitfield::bitfield! {
     pub(crate) sack, set_sack: 1;
     /// An acknowledgment must leave at the burst's end.
     pub(crate) ack_now, set_ack_now: 2;
-    /// Something is SACKed, lost or in recovery: the scoreboard must be looked at.
+    /// Something is SACKed, lost or doubtful: see [`super::recovery`].
     pub(crate) disorder, set_disorder: 3;
     /// In fast recovery, until `recovery_point` is acknowledged.
     pub(crate) recovery, set_recovery: 4;
@@ -70,6 +71,12 @@ bitfield::bitfield! {
     pub(crate) neighbor_announced, set_neighbor_announced: 22;
     /// Records may hold several segments each.
     pub(crate) uncut, set_uncut: 23;
+    /// Segments of this path have overtaken one another (RFC 8985).
+    pub(crate) reordering_seen, set_reordering_seen: 24;
+    /// A D-SACK is to be reported.
+    pub(crate) dsack, set_dsack: 25;
+    /// The peer's FIN came ahead of its turn.
+    pub(crate) fin_ahead, set_fin_ahead: 26;
 }
 
 impl Flags {
@@ -150,10 +157,20 @@ pub(crate) struct Cold {
     pub(crate) iss: SeqNum,
     pub(crate) max_window: u32,
     pub(crate) recovery_point: SeqNum,
-    pub(crate) latest_out_of_order: SeqNum,
+    /// Where the peer's FIN is, when it came ahead of its turn.
+    pub(crate) fin_at: SeqNum,
+    /// What arrived twice and is to be reported (RFC 2883).
+    pub(crate) dsack: (SeqNum, SeqNum),
+    /// The record of [`super::recovery`].
+    pub(crate) recovery: u32,
+    /// RACK's reordering window, in quarters of the least RTT, and for how many more recoveries it stays so.
+    pub(crate) reo_wnd_mult: u8,
+    pub(crate) reo_wnd_persist: u8,
+    pub(crate) probes: u32,
+    pub(crate) dsacks: u16,
+    pub(crate) undos: u16,
     /// When our SYN left; [`Instant::FAR`] once it was sent again.
     pub(crate) syn_sent_at: Instant,
-    pub(crate) dup_acks: u8,
     /// Deadline of a whole phase: connecting, user timeout, FIN-WAIT-2, TIME-WAIT.
     pub(crate) give_up_at: Instant,
     pub(crate) listener: u32,
@@ -213,9 +230,15 @@ impl Default for Connection {
                 iss: SeqNum(0),
                 max_window: 0,
                 recovery_point: SeqNum(0),
-                latest_out_of_order: SeqNum(0),
+                fin_at: SeqNum(0),
+                dsack: (SeqNum(0), SeqNum(0)),
+                recovery: NIL,
+                reo_wnd_mult: 1,
+                reo_wnd_persist: 0,
+                probes: 0,
+                dsacks: 0,
+                undos: 0,
                 syn_sent_at: Instant::FAR,
-                dup_acks: 0,
                 give_up_at: Instant::FAR,
                 listener: NIL,
                 listener_generation: 0,
@@ -275,6 +298,24 @@ pub struct TcpInfo {
     pub retransmits: u32,
     /// Timeouts.
     pub rtos: u32,
+    /// Tail loss probes sent.
+    pub tlp_probes: u32,
+    /// Episodes of recovery that were found unnecessary and taken back.
+    pub undos: u32,
+    /// D-SACKs received.
+    pub dsacks: u32,
+    /// Segments reported received behind a gap.
+    pub sacked: u32,
+    /// Segments taken for lost and not sent again yet.
+    pub lost: u32,
+    /// Retransmissions under way.
+    pub retrans: u32,
+    /// Segments of this path have overtaken one another.
+    pub reordering_seen: bool,
+    /// RACK's reordering window, in quarters of the least round-trip time.
+    pub reo_wnd_mult: u8,
+    /// Least round-trip time of the last minute.
+    pub min_rtt: Duration,
 }
 
 impl Connection {
@@ -355,7 +396,7 @@ impl Connection {
         now_ms.wrapping_add(self.ts_offset)
     }
 
-    /// Starts (or restarts) the retransmission timer.
+    /// Starts (or restarts) the timer for SYNs, window probes and timeouts; see also [`Connection::arm_timer`].
     #[inline(always)]
     pub(crate) fn arm_rto(&mut self, now: Instant, config: &TcpConfig) {
         self.rto_at = now + self.rtt.rto(self.backoff, config);
@@ -373,14 +414,21 @@ impl Connection {
         self.congestion = Congestion::NewReno(NewReno::new(cwnd));
     }
 
-    pub(crate) fn info(&self, config: &TcpConfig) -> TcpInfo {
+    /// A window of `cwnd` bytes, as if the path had been found to hold that.
+    #[cfg(test)]
+    pub(crate) fn congestion_for_tests(&mut self, cwnd: u32) {
+        self.congestion = Congestion::NewReno(NewReno::new(cwnd));
+    }
+
+    pub(crate) fn info(&self, config: &TcpConfig, recoveries: &Recoveries<'_>) -> TcpInfo {
+        let marks = self.record(recoveries).map(Recovery::marks).unwrap_or_default();
         TcpInfo {
             state: self.state,
             mss: self.mss,
             srtt: Duration::from_nanos(self.rtt.srtt.into()),
             rttvar: Duration::from_nanos(self.rtt.rttvar.into()),
             rto: self.rtt.rto(0, config),
-            cwnd: self.congestion.window(),
+            cwnd: self.send_window(recoveries),
             snd_wnd: self.snd_wnd,
             rcv_wnd: self.rcv_adv.distance_from(self.rcv_nxt),
             rcv_held: self.rcv_held,
@@ -391,6 +439,15 @@ impl Connection {
             window_scale: (self.rcv_scale, self.snd_scale),
             retransmits: self.cold.retransmits,
             rtos: self.cold.rtos,
+            tlp_probes: self.cold.probes,
+            undos: self.cold.undos.into(),
+            dsacks: self.cold.dsacks.into(),
+            sacked: marks.sacked,
+            lost: marks.lost,
+            retrans: marks.retrans,
+            reordering_seen: self.flags.reordering_seen(),
+            reo_wnd_mult: self.cold.reo_wnd_mult,
+            min_rtt: Duration::from_nanos(self.rtt.least().into()),
         }
     }
 }

@@ -5,10 +5,11 @@ use super::ack::AckEnv;
 use super::connection::{Connection, Flags};
 pub(crate) use super::outcome::{Events, Outcome};
 use super::reassembly::OutOfOrders;
+use super::recovery::AckSeen;
 use super::state::State;
 use crate::stack::{ChallengeLimit, CloseReason};
 use crate::time::Instant;
-use crate::wire::{SeqNum, TcpFlags, TcpOptions, TcpPacket};
+use crate::wire::{SackBlocks, SeqNum, TcpFlags, TcpOptions, TcpPacket};
 use crate::zbuf::Zbuf;
 
 /// What a segment needs beside its connection.
@@ -27,6 +28,7 @@ fn slow_flags() -> Flags {
     f.set_persist(true);
     f.set_closed(true);
     f.set_syn_pending(true);
+    f.set_fin_ahead(true);
     f
 }
 
@@ -131,7 +133,10 @@ impl Connection {
         }
         if !self.check_sequence(env, packet) {
             // Old data may have acknowledged our FIN: both sides closing at once.
-            return self.after_fin_acked(env).unwrap_or(Outcome::NOTHING);
+            let mut outcome = self.after_fin_acked(env).unwrap_or(Outcome::NOTHING);
+            // Each segment that arrived twice is reported by an acknowledgment of its own (RFC 2883 §4).
+            outcome.events.set_ack_at_once(self.flags.dsack());
+            return outcome;
         }
         let tcp = &packet.tcp;
         if tcp.flags.rst() {
@@ -225,6 +230,7 @@ impl Connection {
         }
         if seq.before(self.rcv_nxt) {
             env.ack.counters.duplicates += 1;
+            self.report_duplicate(env, seq, seq + u32::from(packet.payload_len));
             if self.state == State::TimeWait && packet.tcp.flags.fin() {
                 self.cold.give_up_at = env.ack.now + env.ack.config.time_wait;
             }
@@ -258,8 +264,17 @@ impl Connection {
         }
         if ack.after(self.snd_una) && ack.before_eq(self.snd_nxt) {
             let edge = self.snd_una + self.snd_wnd;
-            self.ack_advance(&mut env.ack, ack);
+            self.ack_old(&mut env.ack, ack);
             self.keep_window_edge(edge);
+        }
+    }
+
+    /// The acknowledgment of a segment whose reports and time stamps are not looked at.
+    fn ack_old(&mut self, env: &mut AckEnv<'_, '_>, ack: SeqNum) {
+        if self.flags.disorder() {
+            self.ack_in_disorder(env, &AckSeen { ack, duplicate: false, sack: &SackBlocks::EMPTY, tsecr: None });
+        } else {
+            self.ack_advance(env, ack);
         }
     }
 
@@ -315,17 +330,14 @@ impl Connection {
             && !tcp.flags.fin()
             && self.in_flight() > 0
             && window == self.snd_wnd;
-        let sacked = self.flags.sack() && !options.sack.is_empty();
-        if (duplicate || sacked) && self.flags.uncut() {
-            self.cut_records(env.ack.segments, env.ack.sends);
-        }
-        let news = sacked && self.take_sack(env.ack.segments, &options.sack);
         let edge = self.snd_una + self.snd_wnd;
-        if tcp.ack.after(self.snd_una) {
+        let plain = !self.flags.disorder() && options.sack.is_empty() && (!duplicate || self.flags.sack());
+        if !plain {
+            let tsecr = self.echoed(env, options);
+            let seen = AckSeen { ack: tcp.ack, duplicate, sack: &options.sack, tsecr };
+            self.ack_in_disorder(&mut env.ack, &seen);
+        } else if tcp.ack.after(self.snd_una) {
             self.ack_advance(&mut env.ack, tcp.ack);
-        }
-        if duplicate || news {
-            self.detect_loss(&mut env.ack, duplicate);
         }
         // Not from ahead of its turn: a wrong number there would outlive every right one until that turn comes.
         let newer = tcp.seq.before_eq(self.rcv_nxt)
@@ -349,13 +361,21 @@ impl Connection {
         true
     }
 
+    /// The echoed time stamp, if we can have sent it.
+    fn echoed(&self, env: &mut Env<'_, '_>, options: &TcpOptions) -> Option<u32> {
+        let (_, tsecr) = options.timestamps.filter(|_| self.flags.timestamps())?;
+        let possible = (self.tsval(env.now_ms).wrapping_sub(tsecr) as i32) >= 0;
+        env.ack.counters.bad_tsecr += u64::from(!possible);
+        possible.then_some(tsecr)
+    }
+
     /// The window opened: probing ends.
     fn leave_persist(&mut self, env: &mut Env<'_, '_>) {
         self.flags.set_persist(false);
         self.flags.set_probe_now(false);
         self.backoff = 0;
         if self.in_flight() > 0 {
-            self.arm_rto(env.ack.now, env.ack.config);
+            self.arm_timer(env.ack.now, env.ack.config);
         } else {
             self.rto_at = Instant::FAR;
             self.cold.give_up_at = Instant::FAR;
@@ -407,6 +427,7 @@ impl Connection {
         }
         if seq.before(self.rcv_nxt) {
             let old = self.rcv_nxt.distance_from(seq);
+            self.report_duplicate(env, seq, self.rcv_nxt.earlier(seq + data.len()));
             data.trim_front(old);
             seq = self.rcv_nxt;
         }
@@ -424,7 +445,7 @@ impl Connection {
             return Outcome::closed_with_reset(CloseReason::Aborted);
         }
         if seq != self.rcv_nxt {
-            return self.take_out_of_order(env, seq, data, outcome);
+            return self.take_out_of_order(env, seq, data, fin, outcome);
         }
         if len > 0 {
             if self.rcv_held > self.rcv_budget {
@@ -441,33 +462,80 @@ impl Connection {
             env.ack.counters.bytes_in += u64::from(len);
             outcome.deliver = Some(data);
         }
-        if fin {
+        if fin || self.out_of_order.is_empty() && self.fin_is_due() {
             self.take_fin(env, &mut outcome);
         }
         outcome
     }
 
-    fn take_out_of_order(&mut self, env: &mut Env<'_, '_>, seq: SeqNum, data: Zbuf, mut outcome: Outcome) -> Outcome {
+    fn take_out_of_order(
+        &mut self,
+        env: &mut Env<'_, '_>,
+        seq: SeqNum,
+        data: Zbuf,
+        fin: bool,
+        mut outcome: Outcome,
+    ) -> Outcome {
         // One for each such segment: the sender counts them, and each reports another block (RFC 5681 §4.2).
         outcome.events.set_ack_at_once(true);
-        // A FIN ahead of its turn is not kept: the peer sends it again.
         self.flags.set_ack_now(true);
+        if fin && !self.flags.fin_ahead() {
+            self.cold.fin_at = seq + data.len();
+            self.flags.set_fin_ahead(true);
+            env.ack.counters.fins_ahead += 1;
+        }
         if data.is_empty() {
             return outcome;
         }
         let budget = self.rcv_budget.saturating_sub(self.rcv_held);
-        let inserted = self.out_of_order.insert(env.out_of_order, seq, data, budget);
+        let stamp = env.ack.counters.segments_in as u32;
+        let inserted = self.out_of_order.insert(env.out_of_order, seq, data, budget, stamp);
         self.rcv_held += inserted.pinned;
         if inserted.new_data {
             env.ack.counters.out_of_order += 1;
-            self.cold.latest_out_of_order = seq;
         } else if !inserted.refused {
             env.ack.counters.duplicates += 1;
+        }
+        if let Some((left, right)) = inserted.twice {
+            self.report_duplicate(env, left, right);
         }
         if inserted.refused {
             env.ack.counters.out_of_order_full += 1;
         }
         outcome
+    }
+
+    /// `[left, right)` arrived twice: the next acknowledgment says so (RFC 2883). Not for what lies so far back that no
+    /// sender of ours can have sent it.
+    fn report_duplicate(&mut self, env: &Env<'_, '_>, left: SeqNum, right: SeqNum) {
+        let old = left.before(self.rcv_nxt) && self.rcv_nxt.distance_from(left) > env.ack.config.rcv_wnd.max(1 << 16);
+        if self.flags.sack() && left.before(right) && !old {
+            self.cold.dsack = (left, right);
+            self.flags.set_dsack(true);
+            self.flags.set_ack_now(true);
+        }
+    }
+
+    /// The blocks to report: what arrived twice (RFC 2883 §4), then what waits, newest first (RFC 2018 §4); at most `max`.
+    pub(crate) fn sack_blocks(&self, pool: &OutOfOrders<'_>, max: usize) -> SackBlocks {
+        let mut out = SackBlocks::EMPTY;
+        if self.flags.dsack() {
+            out.push(self.cold.dsack.0, self.cold.dsack.1);
+        }
+        let fin = self.flags.fin_ahead().then_some(self.cold.fin_at);
+        self.out_of_order.blocks(pool, self.flags.dsack().then_some(self.cold.dsack), fin, max, &mut out);
+        out
+    }
+
+    /// Whether acknowledgments report anything.
+    #[inline(always)]
+    pub(crate) fn has_sack_blocks(&self) -> bool {
+        self.flags.sack() && (!self.out_of_order.is_empty() || self.flags.dsack() || self.flags.fin_ahead())
+    }
+
+    /// The peer's FIN came ahead of its turn: whether that is now.
+    pub(crate) fn fin_is_due(&self) -> bool {
+        self.flags.fin_ahead() && self.rcv_nxt == self.cold.fin_at && self.state.receives()
     }
 
     /// The next piece of formerly out-of-order data whose turn has come.
@@ -484,11 +552,12 @@ impl Connection {
     }
 
     /// The peer's FIN, in its turn.
-    fn take_fin(&mut self, env: &mut Env<'_, '_>, outcome: &mut Outcome) {
+    pub(crate) fn take_fin(&mut self, env: &mut Env<'_, '_>, outcome: &mut Outcome) {
         if self.flags.fin_received() {
             return;
         }
         self.rcv_nxt += 1;
+        self.flags.set_fin_ahead(false);
         // Nothing can follow it.
         self.rcv_held -= self.out_of_order.clear(env.out_of_order).min(self.rcv_held);
         // FIN may stand right behind the window.

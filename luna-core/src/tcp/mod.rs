@@ -5,7 +5,8 @@
 //! | [`connection`](self) | the state of one connection, hot part first |
 //! | `input` | an arriving segment, in RFC 9293 §3.10.7's order, behind the in-order fast path |
 //! | `outcome` | what it meant |
-//! | `ack` | acknowledgments, scoreboard, loss detection (RFC 5681, 6582, 6675) |
+//! | `ack` | acknowledgments of a connection in order |
+//! | `recovery` | all others: SACK, RACK-TLP, PRR, undo (RFC 2018, 2883, 6675, 8985, 9937, 5682, 3522) |
 //! | `handshake` | SYN processing and options |
 //! | `cookie` | half-open connections without memory (RFC 4987) |
 //! | `send_queue` | references to what the application gave to send |
@@ -14,7 +15,7 @@
 //! | `config`, `profiles` | settings, and how connections of one stack get different ones |
 //! | `rtt`, `congestion` | RFC 6298; RFC 5681 and 6582 |
 //!
-//! Deviations: the urgent pointer is ignored; RACK-TLP, PRR, ECN, D-SACK undo and PLPMTUD are not there yet.
+//! Deviations: the urgent pointer is ignored; ECN and PLPMTUD are not there yet.
 
 mod ack;
 mod config;
@@ -28,6 +29,7 @@ mod invariants;
 mod outcome;
 mod profiles;
 pub(crate) mod reassembly;
+pub(crate) mod recovery;
 mod rtt;
 pub(crate) mod segments;
 pub(crate) mod send_queue;
@@ -41,6 +43,7 @@ pub(crate) use invariants::ensure;
 pub(crate) use profiles::Profiles;
 pub use profiles::{MAX_PROFILES, ProfileId, ProfilesFull};
 pub use reassembly::OutOfOrder;
+pub use recovery::Recovery;
 pub use segments::Segment;
 pub use send_queue::{SendEntry, TxCopies};
 pub use state::{State, Transitions};

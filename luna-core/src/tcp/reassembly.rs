@@ -9,11 +9,20 @@ use crate::wire::{SackBlocks, SeqNum};
 use crate::zbuf::Zbuf;
 
 /// A piece of out-of-order data, in a pool that all connections of a stack share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct OutOfOrder {
     seq: SeqNum,
     data: Option<Zbuf>,
     next: u32,
+    /// Of the first piece of a block: its last piece, and the age of the newest.
+    last: u32,
+    stamp: u32,
+}
+
+impl Default for OutOfOrder {
+    fn default() -> Self {
+        Self { seq: SeqNum(0), data: None, next: NIL, last: NIL, stamp: 0 }
+    }
 }
 
 impl Node for OutOfOrder {
@@ -40,11 +49,14 @@ pub(crate) struct Inserted {
     pub(crate) pinned: u32,
     /// Something new was kept.
     pub(crate) new_data: bool,
+    /// What was there already, the first stretch of it.
+    pub(crate) twice: Option<(SeqNum, SeqNum)>,
     /// The pool or the budget had no room for all of it.
     pub(crate) refused: bool,
 }
 
-/// A connection's list.
+/// A connection's list: blocks without gaps, each a run of pieces whose first one knows the last, so that a search steps
+/// over whole blocks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reassembly {
     head: u32,
@@ -62,31 +74,33 @@ impl Reassembly {
         self.head == NIL
     }
 
-    /// Takes in `data` at `seq`, pinning at most `budget` bytes of objs.
+    /// Takes in `data` at `seq`, pinning at most `budget` bytes of objs. `stamp` grows from segment to segment.
     pub(crate) fn insert(
         &mut self,
         pool: &mut OutOfOrders<'_>,
         mut seq: SeqNum,
         mut data: Zbuf,
         budget: u32,
+        stamp: u32,
     ) -> Inserted {
-        let mut out = Inserted { pinned: 0, new_data: false, refused: false };
-        let mut prev = NIL;
-        let mut at = self.head;
+        let mut out = Inserted { pinned: 0, new_data: false, twice: None, refused: false };
+        // The block before, and the one that may overlap.
+        let (mut before, mut block) = (NIL, self.head);
         while !data.is_empty() {
-            // Skip what ends before us; cut what we begin with and is there already.
-            while at != NIL && pool.at(at).end().before_eq(seq) {
-                prev = at;
-                at = pool.at(at).next;
+            while block != NIL && block_end(pool, block).before_eq(seq) {
+                before = block;
+                block = pool.at(pool.at(block).last).next;
             }
-            let (start, end) = if at == NIL { (seq + data.len(), seq) } else { (pool.at(at).seq, pool.at(at).end()) };
-            if at != NIL && start.before_eq(seq) {
-                let have = end.distance_from(seq).min(data.len());
+            if block != NIL && pool.at(block).seq.before_eq(seq) {
+                // What came first stays.
+                let have = block_end(pool, block).distance_from(seq).min(data.len());
+                out.twice = out.twice.or(Some((seq, seq + have)));
+                pool.at_mut(block).stamp = stamp;
                 data.trim_front(have);
                 seq += have;
                 continue;
             }
-            let gap = start.distance_from(seq).min(data.len());
+            let gap = if block == NIL { data.len() } else { pool.at(block).seq.distance_from(seq).min(data.len()) };
             let piece = data.split_to(gap);
             let cost = piece.true_size();
             let node = if out.pinned + cost > budget { None } else { pool.alloc() };
@@ -94,18 +108,36 @@ impl Reassembly {
                 out.refused = true;
                 return out;
             };
-            *pool.at_mut(node) = OutOfOrder { seq, data: Some(piece), next: at };
-            if prev == NIL {
-                self.head = node;
-            } else {
-                pool.at_mut(prev).next = node;
-            }
-            prev = node;
+            *pool.at_mut(node) = OutOfOrder { seq, data: Some(piece), next: block, last: node, stamp };
+            block = self.link(pool, before, node, block);
             seq += gap;
             out.pinned += cost;
             out.new_data = true;
         }
         out
+    }
+
+    /// Puts a new piece between two blocks, joining it to those that it touches. Returns the block that it is part of.
+    fn link(&mut self, pool: &mut OutOfOrders<'_>, before: u32, node: u32, after: u32) -> u32 {
+        let stamp = pool.at(node).stamp;
+        if after != NIL && pool.at(after).seq == pool.at(node).end() {
+            pool.at_mut(node).last = pool.at(after).last;
+        }
+        if before == NIL {
+            self.head = node;
+            return node;
+        }
+        let touches = block_end(pool, before) == pool.at(node).seq;
+        let last = pool.at(before).last;
+        pool.at_mut(last).next = node;
+        if !touches {
+            return node;
+        }
+        let reach = pool.at(node).last;
+        let b = pool.at_mut(before);
+        b.last = reach;
+        b.stamp = stamp;
+        before
     }
 
     /// Takes the first piece when it begins at or before `rcv_nxt`, cut to what is new. Returns the memory that it pins.
@@ -116,7 +148,12 @@ impl Reassembly {
         let node = self.head;
         let item = pool.at_mut(node);
         let (seq, data) = (item.seq, item.data.take());
-        self.head = item.next;
+        let (next, last, stamp) = (item.next, item.last, item.stamp);
+        self.head = next;
+        if last != node {
+            let first = pool.at_mut(next);
+            (first.last, first.stamp) = (last, stamp);
+        }
         pool.release(node);
         let mut data = data?;
         let pinned = data.true_size();
@@ -163,39 +200,71 @@ impl Reassembly {
         pinned
     }
 
-    /// Blocks to report (RFC 2018 §4): the one around `latest` first, then from the left, at most `max`.
-    pub(crate) fn blocks(&self, pool: &OutOfOrders<'_>, latest: SeqNum, max: usize) -> SackBlocks {
+    /// Appends the blocks to report until there are `max`, the most recently changed first (RFC 2018 §4); before them the
+    /// one around `twice`, if there is one (RFC 2883 §4). A FIN at `fin` is part of the block that it ends, or one itself.
+    pub(crate) fn blocks(
+        &self,
+        pool: &OutOfOrders<'_>,
+        twice: Option<(SeqNum, SeqNum)>,
+        fin: Option<SeqNum>,
+        max: usize,
+        out: &mut SackBlocks,
+    ) {
+        let mut best = [(NIL, 0u64); SackBlocks::MAX];
         let mut first = None;
-        self.for_each_block(pool, |left, right| {
-            if left.before_eq(latest) && latest.before(right) {
-                first = Some((left, right));
+        let mut block = self.head;
+        while block != NIL {
+            let b = pool.at(block);
+            // Stamps wrap: they are told apart by their distance from any one of them.
+            let first = *first.get_or_insert(b.stamp);
+            let around = twice.is_some_and(|(l, r)| b.seq.before_eq(l) && r.before_eq(block_end(pool, block)));
+            let rank = if around { u64::MAX } else { u64::from(b.stamp.wrapping_sub(first).wrapping_add(1 << 31)) };
+            let mut candidate = (block, rank);
+            for slot in best.iter_mut().take(max) {
+                if slot.0 == NIL || candidate.1 > slot.1 {
+                    core::mem::swap(slot, &mut candidate);
+                }
+                if candidate.0 == NIL {
+                    break;
+                }
             }
-        });
-        let mut out = SackBlocks::EMPTY;
-        if let Some((left, right)) = first {
+            block = pool.at(b.last).next;
+        }
+        let mut fin = fin;
+        for (block, _) in best {
+            if block == NIL || out.len() >= max {
+                break;
+            }
+            let (left, mut right) = (pool.at(block).seq, block_end(pool, block));
+            if fin == Some(right) {
+                right += 1;
+                fin = None;
+            }
             out.push(left, right);
         }
-        self.for_each_block(pool, |left, right| {
-            if out.len() < max && Some((left, right)) != first {
-                out.push(left, right);
-            }
-        });
-        out
-    }
-
-    fn for_each_block(&self, pool: &OutOfOrders<'_>, mut each: impl FnMut(SeqNum, SeqNum)) {
-        let mut at = self.head;
-        while at != NIL {
-            let left = pool.at(at).seq;
-            let mut right = pool.at(at).end();
-            at = pool.at(at).next;
-            while at != NIL && pool.at(at).seq == right {
-                right = pool.at(at).end();
-                at = pool.at(at).next;
-            }
-            each(left, right);
+        if let Some(at) = fin
+            && out.len() < max
+            && !self.ends_at(pool, at)
+        {
+            out.push(at, at + 1);
         }
     }
+
+    fn ends_at(&self, pool: &OutOfOrders<'_>, seq: SeqNum) -> bool {
+        let mut block = self.head;
+        while block != NIL {
+            if block_end(pool, block) == seq {
+                return true;
+            }
+            block = pool.at(pool.at(block).last).next;
+        }
+        false
+    }
+}
+
+/// Behind the block whose first piece is `block`.
+fn block_end(pool: &OutOfOrders<'_>, block: u32) -> SeqNum {
+    pool.at(pool.at(block).last).end()
 }
 
 #[cfg(test)]

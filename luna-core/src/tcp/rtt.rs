@@ -1,7 +1,8 @@
-//! Round-trip time and retransmission timeout (RFC 6298), in nanoseconds, from stored send times.
+//! Round-trip time, retransmission timeout (RFC 6298), probe timeout (RFC 8985 §7.2) and least round-trip time, from
+//! stored send times.
 
 use super::config::TcpConfig;
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 
 /// The estimator. Times are kept in 32 bits: 4.29 s is longer than any RTT that matters here, and larger is clamped.
 #[derive(Clone, Copy, Debug, Default)]
@@ -10,18 +11,39 @@ pub(crate) struct Rtt {
     pub(crate) srtt: u32,
     /// Variation in ns.
     pub(crate) rttvar: u32,
-    /// Timeout without backoff, in µs.
-    rto_us: u32,
+    /// Timeout without backoff, in ticks.
+    rto: u32,
+    /// Probe timeout with several segments in flight, in ticks; the timeout itself where no probes are sent.
+    pto: u32,
+    /// The same with one segment in flight.
+    pto_one: u32,
+    /// Least RTT of this epoch and of the one before, in ns.
+    min: u32,
+    min_before: u32,
+    epoch: u16,
+    /// Tail loss probes are sent (RFC 8985 §7).
+    probes: bool,
 }
+
+/// A tick is 64 ns: 32 bits of them reach beyond 4 minutes, and a shift converts.
+const TICK_SHIFT: u32 = 6;
+/// An epoch of the least RTT lasts 34 s: what is older than two of them says nothing about today's path.
+const EPOCH_SHIFT: u32 = 35;
 
 impl Rtt {
     pub(crate) fn new(config: &TcpConfig) -> Self {
-        Self { srtt: 0, rttvar: 0, rto_us: micros(config.initial_rto) }
+        let rto = ticks(config.initial_rto.as_nanos());
+        Self { rto, pto: rto, pto_one: rto, min: u32::MAX, min_before: u32::MAX, ..Self::default() }
+    }
+
+    /// From here on tail loss probes are sent, or not.
+    pub(crate) fn set_probes(&mut self, probes: bool) {
+        self.probes = probes;
     }
 
     /// Takes in a sample (RFC 6298 §2.2, §2.3).
     #[inline]
-    pub(crate) fn sample(&mut self, rtt: Duration, config: &TcpConfig) {
+    pub(crate) fn sample(&mut self, now: Instant, rtt: Duration, config: &TcpConfig) {
         let r = u32::try_from(rtt.as_nanos()).unwrap_or(u32::MAX).max(1);
         if self.srtt == 0 {
             self.srtt = r;
@@ -33,13 +55,50 @@ impl Rtt {
         }
         let rto = u64::from(self.srtt) + (4 * u64::from(self.rttvar)).max(config.max_ack_delay.as_nanos());
         let rto = rto.clamp(config.min_rto.as_nanos(), config.max_rto.as_nanos().max(config.min_rto.as_nanos()));
-        self.rto_us = micros(Duration::from_nanos(rto));
+        self.rto = ticks(rto);
+        self.pto = self.rto;
+        self.pto_one = self.rto;
+        if self.probes {
+            // RFC 8985 §7.2: two round trips, and with one segment in flight what the peer may delay its answer.
+            let pto = (2 * u64::from(self.srtt)).max(config.min_pto.as_nanos());
+            self.pto = ticks(pto).min(self.rto);
+            self.pto_one = ticks(pto + config.max_ack_delay.as_nanos()).min(self.rto);
+        }
+        let epoch = (now.as_nanos() >> EPOCH_SHIFT) as u16;
+        if epoch != self.epoch {
+            self.next_epoch(epoch);
+        }
+        self.min = self.min.min(r);
+    }
+
+    #[cold]
+    fn next_epoch(&mut self, epoch: u16) {
+        self.min_before = if epoch == self.epoch.wrapping_add(1) { self.min } else { u32::MAX };
+        self.min = u32::MAX;
+        self.epoch = epoch;
+    }
+
+    /// Least RTT of the last half a minute to a minute; the smoothed one, or 0, when there is none.
+    pub(crate) fn least(&self) -> u32 {
+        let min = self.min.min(self.min_before);
+        if min == u32::MAX { self.srtt } else { min }
+    }
+
+    /// How long the first timer behind a transmission runs: the probe timeout, or the timeout where there are no probes.
+    #[inline(always)]
+    pub(crate) fn timer(&self, one_in_flight: bool) -> Duration {
+        duration(if one_in_flight { self.pto_one } else { self.pto })
+    }
+
+    /// Whether that is for a probe.
+    pub(crate) fn timer_is_for_probe(&self, one_in_flight: bool) -> bool {
+        self.timer(one_in_flight) < duration(self.rto)
     }
 
     /// The timeout after `backoff` doublings.
     #[inline]
     pub(crate) fn rto(&self, backoff: u8, config: &TcpConfig) -> Duration {
-        let base = Duration::from_micros(u64::from(self.rto_us));
+        let base = duration(self.rto);
         if backoff == 0 {
             return base;
         }
@@ -48,8 +107,14 @@ impl Rtt {
     }
 }
 
-fn micros(d: Duration) -> u32 {
-    u32::try_from(d.as_nanos() / 1000).unwrap_or(u32::MAX)
+#[inline(always)]
+fn ticks(ns: u64) -> u32 {
+    u32::try_from(ns.saturating_add((1 << TICK_SHIFT) - 1) >> TICK_SHIFT).unwrap_or(u32::MAX)
+}
+
+#[inline(always)]
+fn duration(ticks: u32) -> Duration {
+    Duration::from_nanos(u64::from(ticks) << TICK_SHIFT)
 }
 
 #[cfg(test)]
@@ -62,10 +127,10 @@ mod tests {
             TcpConfig { min_rto: Duration::from_micros(1), max_ack_delay: Duration::ZERO, ..TcpConfig::DATACENTER };
         let mut rtt = Rtt::new(&config);
         assert_eq!(rtt.rto(0, &config), Duration::from_millis(20));
-        rtt.sample(Duration::from_micros(800), &config);
+        rtt.sample(Instant::ZERO, Duration::from_micros(800), &config);
         assert_eq!((rtt.srtt, rtt.rttvar), (800_000, 400_000));
         assert_eq!(rtt.rto(0, &config), Duration::from_micros(800 + 1600));
-        rtt.sample(Duration::from_micros(1600), &config);
+        rtt.sample(Instant::ZERO, Duration::from_micros(1600), &config);
         assert_eq!((rtt.srtt, rtt.rttvar), (900_000, 500_000));
     }
 
@@ -74,15 +139,15 @@ mod tests {
         let config = TcpConfig::DATACENTER;
         let mut rtt = Rtt::new(&config);
         for _ in 0..50 {
-            rtt.sample(Duration::from_micros(10), &config);
+            rtt.sample(Instant::ZERO, Duration::from_micros(10), &config);
         }
         assert_eq!(rtt.rto(0, &config), Duration::from_millis(4), "the paper's floor");
         assert_eq!(rtt.rto(3, &config), Duration::from_millis(32));
         assert_eq!(rtt.rto(200, &config), config.max_rto);
-        rtt.sample(Duration::from_secs(100), &config);
+        rtt.sample(Instant::ZERO, Duration::from_secs(100), &config);
         assert_eq!(rtt.rto(0, &config), config.max_rto);
         let mut rtt = Rtt::new(&config);
-        rtt.sample(Duration::ZERO, &config);
+        rtt.sample(Instant::ZERO, Duration::ZERO, &config);
         assert!(rtt.srtt > 0, "a sample within one burst still counts");
     }
 
@@ -90,7 +155,7 @@ mod tests {
     fn timeout_allows_for_the_peers_ack_delay() {
         let config = TcpConfig { max_ack_delay: Duration::from_millis(40), ..TcpConfig::DATACENTER };
         let mut rtt = Rtt::new(&config);
-        rtt.sample(Duration::from_micros(100), &config);
+        rtt.sample(Instant::ZERO, Duration::from_micros(100), &config);
         assert!(rtt.rto(0, &config) >= Duration::from_micros(40_100));
     }
 }

@@ -36,6 +36,10 @@ bitfield::bitfield! {
     pub(crate) lost, set_lost: 2;
     /// Sent more than once: gives no RTT sample (Karn).
     pub(crate) retransmitted, set_retransmitted: 3;
+    /// A retransmission of it is under way.
+    pub(crate) rtx_out, set_rtx_out: 4;
+    /// It was reported received before the marks were taken back.
+    pub(crate) was_sacked, set_was_sacked: 5;
 }
 
 impl SegmentFlags {
@@ -61,10 +65,16 @@ impl Default for Segment {
 }
 
 impl Segment {
+    /// Sequence numbers that it takes.
+    #[inline(always)]
+    pub(crate) fn span(&self) -> u32 {
+        self.len + u32::from(self.flags.fin())
+    }
+
     /// The sequence number behind it.
     #[inline(always)]
     pub(crate) fn end(&self) -> SeqNum {
-        self.seq + (self.len + u32::from(self.flags.fin()))
+        self.seq + self.span()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Memory that runs use one after another: a page fault for every 4 KiB of fresh memory would cost more than the run.
 
 use luna_core::stack::{FlowEntry, Listener, Neighbor, Storage};
-use luna_core::tcp::{Connection, OutOfOrder, Segment, SendEntry};
+use luna_core::tcp::{Connection, OutOfOrder, Recovery, Segment, SendEntry};
 use luna_core::zbuf::{Pool, Region, ZoneLayout};
 
 use crate::memory;
@@ -17,6 +17,8 @@ pub struct TableSizes {
     pub segments: usize,
     /// Reassembly pieces.
     pub out_of_order: usize,
+    /// Connections in loss recovery.
+    pub recoveries: usize,
     /// Listeners.
     pub listeners: usize,
     /// Neighbours.
@@ -26,7 +28,7 @@ pub struct TableSizes {
 impl TableSizes {
     /// The most that [`Tables`] have.
     pub const MOST: Self =
-        Self { connections: 64, sends: 4096, segments: 8192, out_of_order: 1024, listeners: 32, neighbors: 16 };
+        Self { connections: 64, sends: 4096, segments: 8192, out_of_order: 1024, recoveries: 16, listeners: 32, neighbors: 16 };
 }
 
 /// Tables of one stack.
@@ -36,6 +38,7 @@ pub struct Tables {
     sends: Vec<SendEntry>,
     segments: Vec<Segment>,
     out_of_order: Vec<OutOfOrder>,
+    recoveries: Vec<Recovery>,
     listeners: Vec<Listener>,
     neighbors: Vec<Neighbor>,
 }
@@ -53,6 +56,7 @@ impl Default for Tables {
             sends: make(n.sends),
             segments: make(n.segments),
             out_of_order: make(n.out_of_order),
+            recoveries: make(n.recoveries),
             listeners: make(n.listeners),
             neighbors: make(n.neighbors),
         }
@@ -68,6 +72,7 @@ impl Tables {
             sends: &mut self.sends[..n.sends],
             segments: &mut self.segments[..n.segments],
             out_of_order: &mut self.out_of_order[..n.out_of_order],
+            recoveries: &mut self.recoveries[..n.recoveries],
             listeners: &mut self.listeners[..n.listeners],
             neighbors: &mut self.neighbors[..n.neighbors],
         }

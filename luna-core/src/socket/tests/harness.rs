@@ -4,7 +4,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use crate::socket::*;
 use crate::stack::{FlowEntry, Listener, Neighbor, Storage};
-use crate::tcp::{Connection, OutOfOrder, Segment, SendEntry, TcpConfig};
+use crate::tcp::{Connection, OutOfOrder, Recovery, Segment, SendEntry, TcpConfig};
 use crate::time::{Duration, Instant};
 use crate::zbuf::{Pool, testing};
 
@@ -47,6 +47,7 @@ pub(super) fn storage(o: &Options) -> SocketsStorage<'static> {
         sends: leak::<SendEntry>(1024),
         segments: leak::<Segment>(1024),
         out_of_order: leak::<OutOfOrder>(256),
+        recoveries: leak::<Recovery>(4),
         listeners: leak::<Listener>(4),
         neighbors: leak::<Neighbor>(8),
     };

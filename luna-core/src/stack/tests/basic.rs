@@ -204,8 +204,9 @@ fn two_stacks_in_two_threads() {
     }
     fn stack<'m>(n: u8, queue: MemQueue<'m, 'm>, start: Instant) -> Stack<'m, MemQueue<'m, 'm>> {
         let o = Options::default();
-        let tcp =
-            TcpConfig { min_rto: Duration::from_secs(2), initial_rto: Duration::from_secs(2), ..TcpConfig::DATACENTER };
+        // Threads wait for a core longer than any path delays: no timer is to take that for loss.
+        let wait = Duration::from_secs(2);
+        let tcp = TcpConfig { min_rto: wait, initial_rto: wait, min_pto: wait, ..TcpConfig::DATACENTER };
         let config = StackConfig { id: n, seed: [n; 32], tcp };
         let mut s = Stack::new(config, storage_for_tests(&o), start).unwrap();
         let mut path = PathConfig::default();

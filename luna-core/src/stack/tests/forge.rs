@@ -4,7 +4,7 @@ use super::harness::*;
 use crate::nic::NicQueue;
 use crate::stack::ConnId;
 use crate::tcp::connection::Connection;
-use crate::wire::{HeaderTemplate, MacAddr, SegmentHead, SeqNum, TcpFlags, tcp_checksum, write_tcp_checksum};
+use crate::wire::{HeaderTemplate, MacAddr, SegmentHead, SeqNum, TcpFlags, TcpOptions, tcp_checksum, write_tcp_checksum};
 
 /// What a forged segment says; it begins as a plain acknowledgment that the connection would accept.
 pub(super) struct Forged {
@@ -14,11 +14,17 @@ pub(super) struct Forged {
     pub(super) window: u16,
     pub(super) ts: Option<(u32, u32)>,
     pub(super) payload: Vec<u8>,
+    pub(super) sack: Vec<(SeqNum, SeqNum)>,
 }
 
 impl End {
     pub(super) fn conn(&self, conn: ConnId) -> &Connection {
         self.stack.conns.at(self.stack.slot_of(conn).expect("alive"))
+    }
+
+    pub(super) fn conn_mut(&mut self, conn: ConnId) -> &mut Connection {
+        let slot = self.stack.slot_of(conn).expect("alive");
+        self.stack.conns.at_mut(slot)
     }
 
     pub(super) fn queue(&mut self) -> &mut Queue {
@@ -42,6 +48,7 @@ impl End {
             window: (c.snd_wnd >> c.snd_scale) as u16,
             ts: c.flags.timestamps().then_some((c.ts_recent, 0)),
             payload: Vec::new(),
+            sack: Vec::new(),
         };
         change(&mut f);
         let (remote, local) = c.key.addrs();
@@ -49,8 +56,12 @@ impl End {
         let mac = self.queue().caps().mac;
         let from = MacAddr([2, 0, 0, 0, 0, 3 - mac.0[5]]);
         let t = HeaderTemplate::new(from, mac, None, remote, local, remote_port, local_port, 64).unwrap();
-        let head =
-            SegmentHead { seq: f.seq, ack: f.ack, flags: f.flags, window: f.window, ts: f.ts, ecn: 0, options: None };
+        let mut options = TcpOptions { timestamps: f.ts, ..TcpOptions::default() };
+        for (left, right) in &f.sack {
+            assert!(options.sack.push(*left, *right));
+        }
+        let options = (!f.sack.is_empty()).then_some(&options);
+        let head = SegmentHead { seq: f.seq, ack: f.ack, flags: f.flags, window: f.window, ts: f.ts, ecn: 0, options };
         let mut frame = self.pools.data.alloc().unwrap();
         let n = t.header_len(&head);
         frame.set_len(n as u32);

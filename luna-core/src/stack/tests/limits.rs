@@ -370,7 +370,7 @@ fn a_stack_in_the_memory_of_an_earlier_one_begins_afresh() {
     let o = Options::default();
     let now = Instant::from_nanos(1_000_000_000);
     let config = StackConfig { id: 1, seed: [1; 32], tcp: o.tcp_a };
-    let Storage { connections, flows, sends, segments, out_of_order, listeners, neighbors } = storage_for_tests(&o);
+    let Storage { connections, flows, sends, segments, out_of_order, recoveries, listeners, neighbors } = storage_for_tests(&o);
     let pool = crate::zbuf::testing::pool(1, 2048);
     let mut old = None;
     for round in 0..2 {
@@ -380,6 +380,7 @@ fn a_stack_in_the_memory_of_an_earlier_one_begins_afresh() {
             sends: &mut *sends,
             segments: &mut *segments,
             out_of_order: &mut *out_of_order,
+            recoveries: &mut *recoveries,
             listeners: &mut *listeners,
             neighbors: &mut *neighbors,
         };

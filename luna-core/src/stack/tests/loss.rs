@@ -29,6 +29,12 @@ fn options(sack: bool, timestamps: bool) -> Options {
     Options { tcp_a: tcp, tcp_b: tcp, ..Options::default() }
 }
 
+/// Without probes: what is left to the timer is seen.
+fn timer_only() -> Options {
+    let tcp = TcpConfig { rack: false, ..TcpConfig::DATACENTER };
+    Options { tcp_a: tcp, tcp_b: tcp, ..Options::default() }
+}
+
 /// Opens, sends `n` buffers of `len` each way, closes both ends, and checks that everything came and nothing leaked.
 fn exchange(o: &Options, n: usize, len: usize, prepare: impl FnOnce(&mut Pair)) -> Pair {
     let mut p = Pair::new(o);
@@ -183,8 +189,8 @@ fn sack_repairs_many_losses_of_one_window_at_once() {
 }
 
 #[test]
-fn a_lost_tail_costs_one_timeout_of_4_ms() {
-    let (mut p, a, _) = Pair::open(&options(true, true));
+fn without_probes_a_lost_tail_costs_one_timeout_of_4_ms() {
+    let (mut p, a, _) = Pair::open(&timer_only());
     one_way(&mut p, a, 60_000, &[]);
     p.b.app.received.clear();
     p.run(MS(1));
@@ -196,7 +202,7 @@ fn a_lost_tail_costs_one_timeout_of_4_ms() {
 
 #[test]
 fn timeouts_back_off_and_a_new_acknowledgment_ends_that() {
-    let (mut p, a, _) = Pair::open(&options(true, true));
+    let (mut p, a, _) = Pair::open(&timer_only());
     one_way(&mut p, a, 60_000, &[]);
     p.run(MS(1));
     let times = std::rc::Rc::new(core::cell::RefCell::new(Vec::new()));
@@ -259,7 +265,7 @@ impl core::ops::Add for Duration {
 
 #[test]
 fn an_application_that_sends_on_does_not_drive_recovery_after_a_timeout() {
-    let (mut p, a, _) = Pair::open(&options(true, true));
+    let (mut p, a, _) = Pair::open(&timer_only());
     let data = p.a.buffer(14_480, 0);
     p.a.queue().fate = Box::new(|s, _| if s.payload_len > 0 { Fate::Drop } else { Fate::Pass });
     p.a.send(p.now, a, &data, 1).unwrap();

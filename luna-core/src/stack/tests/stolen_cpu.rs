@@ -2,11 +2,14 @@
 
 use super::harness::*;
 use crate::stack::*;
+use crate::tcp::TcpConfig;
 use crate::time::Duration;
 
 /// Warms the estimator up, then sends 1000 bytes whose acknowledgment cannot be there yet.
 fn sent_and_unanswered() -> (Pair, ConnId) {
-    let (mut p, a, _) = Pair::open(&Options::default());
+    // Without probes: it is the timeout that is watched.
+    let tcp = TcpConfig { rack: false, ..TcpConfig::DATACENTER };
+    let (mut p, a, _) = Pair::open(&Options { tcp_a: tcp, ..Options::default() });
     for i in 0..10 {
         let data = p.a.buffer(3000, i);
         p.a.send(p.now, a, &data, 0).unwrap();

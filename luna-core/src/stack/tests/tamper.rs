@@ -13,6 +13,8 @@ pub(super) enum Fate {
     Drop,
     /// Send it after the next frame.
     Late,
+    /// Keep it until it is let go ([`Tamper::unpark`]).
+    Park,
     /// Refuse it: the queue is full.
     Full,
 }
@@ -24,6 +26,7 @@ pub(super) struct Tamper<Q> {
     inner: Q,
     pub(super) fate: FateFn,
     held: VecDeque<(ZbufMut, Vec<Frag>, TxMeta)>,
+    parked: VecDeque<(ZbufMut, Vec<Frag>, TxMeta)>,
     count: u64,
     /// The last frames sent, when somebody wants them.
     pub(super) recent: Option<Vec<Vec<u8>>>,
@@ -49,6 +52,7 @@ impl<Q: NicQueue> Tamper<Q> {
             inner,
             fate: Box::new(|_, _| Fate::Pass),
             held: VecDeque::new(),
+            parked: VecDeque::new(),
             count: 0,
             recent: None,
             inject: VecDeque::new(),
@@ -59,6 +63,16 @@ impl<Q: NicQueue> Tamper<Q> {
             damage: 0,
             caps,
         }
+    }
+
+    /// Lets up to `n` parked frames go, the oldest first. How many are left.
+    pub(super) fn unpark(&mut self, n: usize) -> usize {
+        for _ in 0..n {
+            let Some((h, f, m)) = self.parked.pop_front() else { break };
+            self.forward(h, f, m);
+        }
+        self.inner.flush();
+        self.parked.len()
     }
 
     pub(super) fn set_caps(&mut self, change: impl FnOnce(&mut Caps)) {
@@ -125,6 +139,7 @@ impl<Q: NicQueue> NicQueue for Tamper<Q> {
             }
             Fate::Drop => {}
             Fate::Late => self.held.push_back((header, taken(payload), meta)),
+            Fate::Park => self.parked.push_back((header, taken(payload), meta)),
             Fate::Pass => {
                 let count = self.count;
                 let hit = |every: u64| every > 0 && count.is_multiple_of(every);

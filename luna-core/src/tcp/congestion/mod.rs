@@ -29,6 +29,8 @@ pub trait CongestionControl {
     fn on_recovered(&mut self, flight: u32, mss: u32);
     /// The retransmission timer fired; `first` for the first time in a row.
     fn on_timeout(&mut self, flight: u32, mss: u32, first: bool);
+    /// The last loss or timeout was none: what it took, compared with `before`, is given back (RFC 4015 §3.1).
+    fn on_spurious(&mut self, before: &Self);
 }
 
 /// The controllers that a connection can have.
@@ -73,5 +75,10 @@ impl CongestionControl for Congestion {
     }
     fn on_timeout(&mut self, flight: u32, mss: u32, first: bool) {
         dispatch!(self, c => c.on_timeout(flight, mss, first));
+    }
+    fn on_spurious(&mut self, before: &Self) {
+        match (self, before) {
+            (Self::NewReno(c), Self::NewReno(before)) => c.on_spurious(before),
+        }
     }
 }

@@ -69,6 +69,11 @@ impl CongestionControl for NewReno {
         self.cwnd = mss;
         self.acked = 0;
     }
+
+    fn on_spurious(&mut self, before: &Self) {
+        self.cwnd = self.cwnd.max(before.cwnd);
+        self.ssthresh = self.ssthresh.max(before.ssthresh);
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,12 @@ fn nodes(n: usize) -> Vec<OutOfOrder> {
     (0..n).map(|_| OutOfOrder::default()).collect()
 }
 
+fn blocks(list: &Reassembly, pool: &OutOfOrders<'_>, max: usize) -> SackBlocks {
+    let mut out = SackBlocks::EMPTY;
+    list.blocks(pool, None, None, max, &mut out);
+    out
+}
+
 #[test]
 fn overlaps_keep_what_came_first_and_gaps_are_filled() {
     let objs = testing::pool(1, 2048);
@@ -17,12 +23,12 @@ fn overlaps_keep_what_came_first_and_gaps_are_filled() {
         m.freeze()
     };
     let start = SeqNum(u32::MAX - 3);
-    assert_eq!(list.insert(&mut pool, start + 4, zbuf(b"EF"), 1 << 20).pinned, 2048);
-    let both = list.insert(&mut pool, start + 2, zbuf(b"cdefgh"), 1 << 20);
+    assert_eq!(list.insert(&mut pool, start + 4, zbuf(b"EF"), 1 << 20, 0).pinned, 2048);
+    let both = list.insert(&mut pool, start + 2, zbuf(b"cdefgh"), 1 << 20, 0);
     assert_eq!((both.pinned, both.new_data, both.refused), (4096, true, false));
-    assert!(!list.insert(&mut pool, start + 3, zbuf(b"xyz"), 1 << 20).new_data);
+    assert!(!list.insert(&mut pool, start + 3, zbuf(b"xyz"), 1 << 20, 0).new_data);
     assert!(list.pop(&mut pool, start + 1).is_none());
-    let blocks = list.blocks(&pool, start + 4, 4);
+    let blocks = blocks(&list, &pool, 4);
     assert_eq!(blocks.as_slice(), [(start + 2, start + 8)]);
     let mut got = Vec::new();
     let mut nxt = start + 3;
@@ -46,13 +52,13 @@ fn budget_and_pool_bound_what_is_pinned() {
         m.append(1).unwrap();
         m.freeze()
     };
-    assert!(list.insert(&mut pool, SeqNum(10), one(), 2047).refused, "a byte pins its whole obj");
-    assert!(!list.insert(&mut pool, SeqNum(10), one(), 2048).refused);
-    assert!(!list.insert(&mut pool, SeqNum(20), one(), 2048).refused);
-    assert!(list.insert(&mut pool, SeqNum(30), one(), 2048).refused, "the pool is used up");
-    let blocks = list.blocks(&pool, SeqNum(20), 4);
-    assert_eq!(blocks.as_slice(), [(SeqNum(20), SeqNum(21)), (SeqNum(10), SeqNum(11))], "latest first");
-    assert_eq!(list.blocks(&pool, SeqNum(20), 1).len(), 1);
+    assert!(list.insert(&mut pool, SeqNum(10), one(), 2047, 1).refused, "a byte pins its whole obj");
+    assert!(!list.insert(&mut pool, SeqNum(10), one(), 2048, u32::MAX).refused);
+    assert!(!list.insert(&mut pool, SeqNum(20), one(), 2048, 0).refused);
+    assert!(list.insert(&mut pool, SeqNum(30), one(), 2048, 1).refused, "the pool is used up");
+    let all = blocks(&list, &pool, 4);
+    assert_eq!(all.as_slice(), [(SeqNum(20), SeqNum(21)), (SeqNum(10), SeqNum(11))], "latest first");
+    assert_eq!(blocks(&list, &pool, 1).len(), 1);
     list.clear(&mut pool);
     assert_eq!((pool.available(), objs.outstanding()), (2, 0));
 }
@@ -72,7 +78,7 @@ fn any_order_gives_the_stream() {
             let end = (start + len).min(200);
             let mut m = objs.alloc().unwrap();
             m.append((end - start) as u32).unwrap().copy_from_slice(&stream[start..end]);
-            let out = list.insert(&mut pool, SeqNum(base) + start as u32, m.freeze(), u32::MAX);
+            let out = list.insert(&mut pool, SeqNum(base) + start as u32, m.freeze(), u32::MAX, start as u32);
             let new = seen[start..end].iter().any(|s| !s);
             prop_assert_eq!(out.new_data, new);
             seen[start..end].fill(true);

@@ -1,0 +1,32 @@
+//! What must be true of a connection's recovery between turns. For tests and the simulator only.
+
+use super::Recoveries;
+use super::scoreboard::Scoreboard;
+use crate::slab::NIL;
+use crate::tcp::connection::Connection;
+use crate::tcp::ensure;
+use crate::tcp::segments::Segments;
+
+impl Connection {
+    /// The record's sums are those of the marks; without a record there is hardly anything to mark.
+    pub(crate) fn check_recovery(
+        &self,
+        recoveries: &Recoveries<'_>,
+        segments: &Segments<'_>,
+    ) -> Result<(), &'static str> {
+        ensure(self.cold.recovery == NIL || self.flags.disorder(), "a recovery record of a connection in order")?;
+        ensure(self.flags.disorder() || !self.recovering(), "in recovery, but in order")?;
+        ensure(!(self.flags.recovery() && self.flags.timeout_recovery()), "in two recoveries at once")?;
+        let mut marks = Scoreboard::default();
+        marks.count(segments, self.segments);
+        let Some(rec) = self.record(recoveries) else {
+            let head = self.segments.head;
+            let lost = u32::from(head != NIL && segments.at(head).flags.lost());
+            return ensure(marks.sacked == 0 && marks.lost == lost, "marks without a record");
+        };
+        let (a, b) = (&rec.board, &marks);
+        ensure((a.sacked, a.lost, a.retrans) == (b.sacked, b.lost, b.retrans), "the scoreboard's counts")?;
+        ensure((a.sacked_bytes, a.lost_bytes) == (b.sacked_bytes, b.lost_bytes), "the scoreboard's bytes")?;
+        ensure(self.in_flight() >= a.sacked_bytes + a.lost_bytes, "more is marked than is in flight")
+    }
+}
