@@ -10,7 +10,7 @@ use luna_core::wire::MacAddr;
 use luna_core::zbuf::{Frag, Pool, Zbuf};
 
 use super::events::Time;
-use super::flow::{CLIENT, Chunks, Ending, Flow, Held, Pending, Reader, SERVER, Side};
+use super::flow::{CLIENT, Chunks, Ending, Flow, Held, Pending, Reader, SERVER};
 use super::rng::Rng;
 
 /// Most fragments of one send.
@@ -25,6 +25,8 @@ pub struct Shared {
     pub flows: Vec<Flow>,
     /// The first thing that was wrong.
     pub violation: Option<String>,
+    /// The network died.
+    pub dead: bool,
     /// Hardware addresses that neighbours have.
     pub neighbors: Vec<(std::net::IpAddr, MacAddr)>,
     /// What happened, for the log; only when it is kept.
@@ -162,21 +164,25 @@ impl SimApp<'_> {
         if f.sides[side].closed.is_some() || !f.sides[side].open {
             return;
         }
-        self.pump(cx, conn, f, side);
+        self.pump(cx, conn, f, side, shared.dead);
         if let Some(what) = self.end(cx, conn, f, side) {
             shared.note(|| format!("flow {flow} side {side}: {what}"));
         }
     }
 
     /// Queues data while there is room.
-    fn pump<Q: NicQueue>(&mut self, cx: &mut Cx<'_, '_, Q>, conn: ConnId, f: &mut Flow, side: usize) {
+    fn pump<Q: NicQueue>(&mut self, cx: &mut Cx<'_, '_, Q>, conn: ConnId, f: &mut Flow, side: usize, dead: bool) {
         if f.plan.halves[SERVER].reader == Reader::Echoes && side == SERVER {
             return self.echo(cx, conn, f);
         }
         let half = f.plan.halves[side];
         let pattern = f.pattern(side);
-        // The last part waits for the other side's end.
-        let holds_back = matches!(f.plan.ending, Ending::HalfCloses(first) if first != side) && !f.sides[side].fin;
+        // The last part waits for the other side's end, or the network's.
+        let holds_back = match f.plan.ending {
+            Ending::HalfCloses(first) => first != side && !f.sides[side].fin,
+            Ending::PathDies => !dead,
+            _ => false,
+        };
         let limit = if holds_back { half.total / 2 } else { half.total };
         let s = &mut f.sides[side];
         while s.queued < limit && !s.blocked && !s.shut && !s.left && s.resting.is_none() {
@@ -323,8 +329,10 @@ impl SimApp<'_> {
         {
             let shared = &mut *self.shared.borrow_mut();
             let s = &mut shared.flows[flow].sides[side];
-            let twice = s.open;
-            *s = Side { conn: Some(conn), known: true, open: true, moved: self.now.get(), ..core::mem::take(s) };
+            let twice = core::mem::replace(&mut s.open, true);
+            s.conn = Some(conn);
+            s.known = true;
+            s.moved = self.now.get();
             if twice {
                 shared.wrong(|| format!("flow {flow} side {side}: opened twice"));
             }

@@ -175,7 +175,8 @@ impl Link {
             return (out, next);
         }
         let rng = self.faults.rng();
-        if fate.corrupt {
+        // Twice, and one change might undo the other for a checksum.
+        if fate.corrupt && !frame.tag.damaged {
             out.corrupted = true;
             frame.tag.damaged |= corrupt(&mut frame.bytes, rng);
         }

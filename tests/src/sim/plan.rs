@@ -296,15 +296,17 @@ fn troubles(rng: &mut Rng, stacks: usize) -> Vec<(Time, Trouble)> {
         .collect()
 }
 
-fn reader(rng: &mut Rng, total: u64) -> Reader {
+fn reader(rng: &mut Rng, total: u64, calm: bool) -> Reader {
     match rng.below(8) {
+        // Whoever keeps small pieces of large objs makes the stack drop what it granted a window for.
+        _ if calm => Reader::Prompt,
         0 => Reader::Holds(rng.range(1, 2000) * US),
         1 => Reader::Stops(rng.below(total), rng.range(1, 300) * MS),
         _ => Reader::Prompt,
     }
 }
 
-fn half(rng: &mut Rng, total: u64, snd_buf: u32) -> Half {
+fn half(rng: &mut Rng, total: u64, snd_buf: u32, calm: bool) -> Half {
     let most = (16 << 10).min(snd_buf / 2);
     let chunks = match rng.below(6) {
         0 => Chunks::Fixed(rng.pick(&[500, 536, 1448, 4096, most])),
@@ -313,7 +315,7 @@ fn half(rng: &mut Rng, total: u64, snd_buf: u32) -> Half {
         _ => Chunks::UpTo(most),
     };
     let rest = rng.one_in(4).then(|| (rng.below(total), rng.range(1, 500) * MS));
-    Half { total, chunks, reader: reader(rng, total), rest }
+    Half { total, chunks, reader: reader(rng, total, calm), rest }
 }
 
 fn flows(rng: &mut Rng, stacks: &[StackPlan], count: usize, calm: bool, dies: bool) -> Vec<FlowPlan> {
@@ -343,7 +345,7 @@ fn flows(rng: &mut Rng, stacks: &[StackPlan], count: usize, calm: bool, dies: bo
             };
             let mut halves = [CLIENT, SERVER].map(|s| {
                 let stack = [client, server][s];
-                half(rng, totals[s], stacks[stack].tcp.snd_buf)
+                half(rng, totals[s], stacks[stack].tcp.snd_buf, calm)
             });
             if ending.complete() && !matches!(ending, Ending::HalfCloses(_) | Ending::BothShutDown) && rng.one_in(8) {
                 halves[SERVER] =
