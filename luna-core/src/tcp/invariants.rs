@@ -20,6 +20,7 @@ pub(crate) struct Holds {
 }
 
 /// `Err` with what is not true.
+#[inline(always)]
 pub(crate) fn ensure(holds: bool, what: &'static str) -> Result<(), &'static str> {
     if holds { Ok(()) } else { Err(what) }
 }

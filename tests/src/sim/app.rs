@@ -221,7 +221,7 @@ impl SimApp<'_> {
                 Ok(()) => {
                     s.queued += n;
                     s.tokens += 1;
-                    s.pending.push_back(Pending { token, end: s.queued });
+                    s.pending.push_back(Pending { token, end: s.queued, pins: 0 });
                     s.moved = self.now.get();
                 }
                 Err(SendError::Full) => s.blocked = true,
@@ -260,7 +260,7 @@ impl SimApp<'_> {
             if s.blocked || s.left {
                 return;
             }
-            let n = u64::from(data.len());
+            let (n, pins) = (u64::from(data.len()), data.true_size());
             let mut iov = heapless::Vec::<Frag, 1>::new();
             drop(iov.push(Frag::from(data.clone())));
             let token = (f.index as u64) << 40 | 1 << 39 | s.tokens;
@@ -269,7 +269,7 @@ impl SimApp<'_> {
                     s.backlog.pop_front();
                     s.queued += n;
                     s.tokens += 1;
-                    s.pending.push_back(Pending { token, end: s.queued });
+                    s.pending.push_back(Pending { token, end: s.queued, pins });
                 }
                 Err(SendError::Full) => s.blocked = true,
                 Err(_) => return,
@@ -349,8 +349,10 @@ impl SimApp<'_> {
         let until = match reader {
             Reader::Prompt => return Retained::NOTHING,
             Reader::Echoes => {
+                // Until it is acknowledged on its way back.
+                let size = data.true_size();
                 s.backlog.push_back(data);
-                return Retained::NOTHING;
+                return Retained(size);
             }
             Reader::Holds(time) => now + time,
             Reader::Stops(from, _) if s.received < from => return Retained::NOTHING,
@@ -447,6 +449,10 @@ impl<Q: NicQueue> App<Q> for SimApp<'_> {
             let s = &mut f.sides[side];
             let front = s.pending.pop_front();
             s.moved = self.now.get();
+            if let Some(p) = front.filter(|p| p.pins > 0) {
+                // A connection that is over takes nothing back.
+                let _ = cx.release(conn, p.pins);
+            }
             match (front, outcome) {
                 (Some(p), _) if p.token != token => {
                     shared.wrong(|| format!("flow {flow} side {side}: token {token:#x} released, not {:#x}", p.token));

@@ -115,6 +115,8 @@ pub struct Pending {
     pub token: u64,
     /// Where its bytes end in the stream.
     pub end: u64,
+    /// Received memory that goes out again with it.
+    pub pins: u32,
 }
 
 /// Received data that is kept.

@@ -102,6 +102,8 @@ pub struct Plan {
     pub flows: Vec<FlowPlan>,
     /// Short frames are padded.
     pub pad: bool,
+    /// Stacks' invariants are checked once in so many turns.
+    pub check_every: u64,
 }
 
 /// The addresses of a stack.
@@ -147,6 +149,7 @@ impl Plan {
             forged: if calm || rng.one_in(2) { (0, 0) } else { (rng.range(1, 60) as u32, rng.range(5, 300) * MS) },
             flows,
             pad: rng.one_in(2),
+            check_every: if rng.one_in(10) { 1 } else { 16 },
         }
     }
 }
@@ -205,11 +208,8 @@ fn link(rng: &mut Rng, calm: bool, faults: Faults, flows: u64) -> LinkConfig {
 
 fn tcp(rng: &mut Rng, calm: bool, preset: u64, flows: u64, dies: bool) -> TcpConfig {
     let base = if preset == 0 { TcpConfig::INTEROP } else { TcpConfig::DATACENTER };
-    let windows: &[u32] = if calm {
-        &[16 << 10, 32 << 10, 65_535, 64 << 10]
-    } else {
-        &[1000, 3000, 8 << 10, 32 << 10, 65_535, 128 << 10, 512 << 10]
-    };
+    let windows: &[u32] =
+        if calm { &[16 << 10, 32 << 10, 65_535, 64 << 10] } else { &[2000, 8 << 10, 32 << 10, 65_535, 65_535, 128 << 10, 512 << 10] };
     let most = ((1 << 20) / 2 / flows) as u32;
     let rcv_wnd = rng.pick(windows).min(most);
     let odd = rng.one_in(3);
@@ -219,7 +219,7 @@ fn tcp(rng: &mut Rng, calm: bool, preset: u64, flows: u64, dies: bool) -> TcpCon
         rcv_wnd,
         rcv_budget: (rcv_wnd * 2).max(24 << 10),
         snd_buf: rng.pick(&[32 << 10, 64 << 10, 256 << 10, 1 << 20]),
-        max_mss: if rng.one_in(6) { rng.range(88, 1460) as u16 } else { 0 },
+        max_mss: if rng.one_in(6) { rng.pick(&[88, 536, 800, 1000, 1200, 1460]) } else { 0 },
         initial_window: rng.pick(&[1, 2, 4, 10, 32]),
         max_rto: Duration::from_secs(if preset == 0 { 4 } else { 1 }),
         ack_ratio: rng.pick(&[1, 2, 2, 2, 4]),
