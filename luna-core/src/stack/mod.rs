@@ -117,6 +117,8 @@ pub struct Stack<'m, Q> {
     linger: List,
     /// Sends were refused for want of entries that other connections had: so many are to be free before they are told.
     entries_wanted: u32,
+    /// The connection that was told of free entries last: the others come before it.
+    told_last: u32,
     /// The connection of the last segment: bursts come in runs.
     last: u32,
     now: Instant,
@@ -179,6 +181,7 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
             stalled: List::EMPTY,
             linger: List::EMPTY,
             entries_wanted: 0,
+            told_last: 0,
             last: NIL,
             now,
             now_ms: now.as_millis_u32(),

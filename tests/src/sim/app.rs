@@ -14,7 +14,7 @@ use super::flow::{CLIENT, Chunks, Ending, Flow, Held, Pending, Reader, SERVER};
 use super::rng::Rng;
 
 /// Most fragments of one send.
-const MAX_FRAGS: usize = 8;
+pub(super) const MAX_FRAGS: usize = 8;
 /// How long an application waits that found no memory.
 const NO_MEMORY: Time = 200_000;
 
@@ -57,6 +57,8 @@ pub struct SimApp<'p> {
     pub shared: Rc<RefCell<Shared>>,
     /// Where sends come from.
     pub data: &'p Pool,
+    /// Objs of it that a connection may have.
+    pub share: usize,
     /// Its choices.
     pub rng: Rng,
     /// Which flow and side a connection is.
@@ -195,6 +197,10 @@ impl SimApp<'_> {
                 self.wake_at(self.now.get() + pause);
                 return;
             }
+            // Its share, or the others would never find an obj.
+            if s.objs >= self.share {
+                return;
+            }
             let want = match half.chunks {
                 Chunks::Fixed(n) => n,
                 Chunks::UpTo(n) | Chunks::Headed(n) => self.rng.range(1, n.into()) as u32,
@@ -207,6 +213,7 @@ impl SimApp<'_> {
                 return;
             };
             let token = (f.index as u64) << 40 | (side as u64) << 39 | s.tokens;
+            let objs = iov.len();
             let headed = matches!(half.chunks, Chunks::Headed(_)) && iov.len() > 1;
             let sent = if headed {
                 let first = iov.remove(0);
@@ -221,7 +228,8 @@ impl SimApp<'_> {
                 Ok(()) => {
                     s.queued += n;
                     s.tokens += 1;
-                    s.pending.push_back(Pending { token, end: s.queued, pins: 0 });
+                    s.objs += objs;
+                    s.pending.push_back(Pending { token, end: s.queued, pins: 0, objs });
                     s.moved = self.now.get();
                 }
                 Err(SendError::Full) => s.blocked = true,
@@ -269,7 +277,7 @@ impl SimApp<'_> {
                     s.backlog.pop_front();
                     s.queued += n;
                     s.tokens += 1;
-                    s.pending.push_back(Pending { token, end: s.queued, pins });
+                    s.pending.push_back(Pending { token, end: s.queued, pins, objs: 0 });
                 }
                 Err(SendError::Full) => s.blocked = true,
                 Err(_) => return,
@@ -449,6 +457,7 @@ impl<Q: NicQueue> App<Q> for SimApp<'_> {
             let s = &mut f.sides[side];
             let front = s.pending.pop_front();
             s.moved = self.now.get();
+            s.objs -= front.map_or(0, |p| p.objs);
             if let Some(p) = front.filter(|p| p.pins > 0) {
                 // A connection that is over takes nothing back.
                 let _ = cx.release(conn, p.pins);

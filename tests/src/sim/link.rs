@@ -162,7 +162,7 @@ impl Link {
         self.stats.sent += 1;
         self.stats.bytes += len;
         let next = self.queue.front().map(|f| self.time_for(f.wire_len()));
-        let fate = self.faults.decide(&self.config.faults);
+        let fate = self.faults.decide(&self.config.faults, now);
         let loss = if self.dead > 0 {
             Some(Loss::Blackhole)
         } else if frame.ip_len() > usize::from(self.config.mtu) {

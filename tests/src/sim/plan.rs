@@ -136,7 +136,7 @@ impl Plan {
         let stacks: Vec<_> =
             (0..count).map(|i| stack(&mut rng, i, calm, preset, mtu, flow_count as u64, faults, dies)).collect();
         let flows = flows(&mut rng, &stacks, flow_count, calm, dies);
-        let troubles = if calm || rng.one_in(2) { Vec::new() } else { troubles(&mut rng, count) };
+        let troubles = if calm || dies || rng.one_in(2) { Vec::new() } else { troubles(&mut rng, count) };
         let trunk = rng.one_in(3).then(|| link(&mut rng, calm, faults, flow_count as u64));
         Self {
             calm,
@@ -223,10 +223,10 @@ fn tcp(rng: &mut Rng, calm: bool, preset: u64, flows: u64, dies: bool) -> TcpCon
         initial_window: rng.pick(&[1, 2, 4, 10, 32]),
         max_rto: Duration::from_secs(if preset == 0 { 4 } else { 1 }),
         ack_ratio: rng.pick(&[1, 2, 2, 2, 4]),
-        connect_timeout: Duration::from_secs(if dies { 4 } else { 120 }),
-        user_timeout: Duration::from_secs(if dies { 4 } else { 120 }),
+        connect_timeout: Duration::from_secs(if dies { 20 } else { 120 }),
+        user_timeout: Duration::from_secs(if dies { 20 } else { 120 }),
         time_wait: Duration::from_millis(rng.range(50, 2000)),
-        fin_wait_2: Duration::from_secs(if dies { 4 } else { 60 }),
+        fin_wait_2: Duration::from_secs(if dies { 20 } else { 60 }),
         timestamps,
         sack,
         window_scaling,
@@ -347,7 +347,7 @@ fn flows(rng: &mut Rng, stacks: &[StackPlan], count: usize, calm: bool, dies: bo
                 let stack = [client, server][s];
                 half(rng, totals[s], stacks[stack].tcp.snd_buf, calm)
             });
-            if ending.complete() && !matches!(ending, Ending::HalfCloses(_) | Ending::BothShutDown) && rng.one_in(8) {
+            if !calm && ending.complete() && !matches!(ending, Ending::HalfCloses(_) | Ending::BothShutDown) && rng.one_in(8) {
                 halves[SERVER] =
                     Half { total: halves[CLIENT].total, reader: Reader::Echoes, rest: None, ..halves[SERVER] };
             }

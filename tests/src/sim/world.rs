@@ -221,6 +221,7 @@ impl<'m> World<'m> {
             now: self.now.clone(),
             shared: self.shared.clone(),
             data: &pools.data,
+            share: pools.data.available().saturating_sub(super::app::MAX_FRAGS) / self.plan.flows.len(),
             rng: rng.fork(300 + i as u64),
             conns: Vec::new(),
             wake: Time::MAX,
