@@ -122,7 +122,8 @@ impl<Q: NicQueue> Stack<'_, Q> {
         if c.send.queued() > self.profiles.at(c.profile).snd_buf / 2 {
             return;
         }
-        if self.sends.available() == 0 {
+        if self.sends.available() == 0 || self.entries_wanted > 0 {
+            // Whoever else waits for entries comes in turn: who frees some has no right to them.
             self.entries_wanted = self.entries_wanted.max(1);
             return;
         }
@@ -144,13 +145,21 @@ impl<Q: NicQueue> Stack<'_, Q> {
     #[cold]
     pub(super) fn tell_writable<A: App<Q>>(&mut self, app: &mut A) {
         self.entries_wanted = 0;
-        for slot in 0..self.conns.capacity() {
+        let n = self.conns.capacity();
+        let first = self.told_last + 1;
+        for slot in (first..n).chain(0..first.min(n)) {
             let c = self.conns.at_mut(slot);
             let waits = c.state != State::Closed && c.flags.wants_room() && !c.flags.detached();
             if waits && c.send.queued() <= self.profiles.at(c.profile).snd_buf / 2 {
                 c.flags.set_wants_room(false);
+                self.told_last = slot;
                 let id = self.id_of(slot);
                 app.on_writable(&mut Cx { stack: self }, id);
+                if self.sends.available() == 0 {
+                    // The others are first next time.
+                    self.entries_wanted = self.entries_wanted.max(1);
+                    return;
+                }
             }
         }
     }

@@ -134,6 +134,8 @@ pub struct Stack<'m, Q> {
     port_turns: [u32; PORT_TURNS],
     /// Sends were refused for want of entries that other connections had: so many are to be free before they are told.
     entries_wanted: u32,
+    /// The connection that was told of free entries last: the others come before it.
+    told_last: u32,
     /// The connection of the last segment: bursts come in runs.
     last: u32,
     now: Instant,
@@ -201,6 +203,7 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
             flood: None,
             port_turns: [0; PORT_TURNS],
             entries_wanted: 0,
+            told_last: 0,
             last: NIL,
             now,
             now_ms: now.as_millis_u32(),

@@ -20,6 +20,7 @@ pub(crate) struct Holds {
 }
 
 /// `Err` with what is not true.
+#[inline(always)]
 pub(crate) fn ensure(holds: bool, what: &'static str) -> Result<(), &'static str> {
     if holds { Ok(()) } else { Err(what) }
 }
@@ -68,6 +69,7 @@ impl Connection {
     fn check_segments(&self, segments: &Segments<'_>, sends: &SendEntries<'_>) -> Result<u32, &'static str> {
         let (mut at, mut last, mut n) = (self.segments.head, NIL, 0);
         let mut seq = self.snd_una;
+        let mut place = self.send.place_of(sends, seq);
         let mut marked = false;
         while at != NIL {
             ensure(n <= segments.capacity(), "the list of records is a ring")?;
@@ -76,8 +78,8 @@ impl Connection {
             ensure(s.len > 0 || s.flags.fin(), "a record of nothing")?;
             ensure(!s.flags.fin() || s.next == NIL, "a record behind that of FIN")?;
             if s.len > 0 {
-                let place = self.send.place_of(sends, s.seq);
                 ensure(place == Some((s.entry, s.offset)), "a record names another place than its number")?;
+                place = place.and_then(|from| behind(sends, from, s.len));
             }
             marked |= s.flags.sacked() || s.flags.lost();
             seq = s.end();
@@ -146,16 +148,21 @@ impl SendQueue {
 
     /// Entry and offset of the byte `seq`; `None` behind the last.
     fn place_of(&self, pool: &SendEntries<'_>, seq: crate::wire::SeqNum) -> Option<(u32, u32)> {
-        let (mut entry, mut offset) = (self.head(), seq.distance_from(self.head_seq()));
-        while entry != NIL {
-            let e = pool.at(entry);
-            let len = e.frag.as_ref().map_or(0, crate::zbuf::Frag::len);
-            if offset < len {
-                return Some((entry, offset));
-            }
-            offset -= len;
-            entry = crate::slab::Node::next(e);
-        }
-        None
+        behind(pool, (self.head(), 0), seq.distance_from(self.head_seq()))
     }
+}
+
+/// The place `n` bytes behind `(entry, offset)`; `None` behind the last byte.
+fn behind(pool: &SendEntries<'_>, (mut entry, offset): (u32, u32), n: u32) -> Option<(u32, u32)> {
+    let mut offset = offset + n;
+    while entry != NIL {
+        let e = pool.at(entry);
+        let len = e.frag.as_ref().map_or(0, crate::zbuf::Frag::len);
+        if offset < len {
+            return Some((entry, offset));
+        }
+        offset -= len;
+        entry = crate::slab::Node::next(e);
+    }
+    None
 }

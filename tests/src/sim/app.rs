@@ -10,11 +10,11 @@ use luna_core::wire::MacAddr;
 use luna_core::zbuf::{Frag, Pool, Zbuf};
 
 use super::events::Time;
-use super::flow::{CLIENT, Chunks, Ending, Flow, Held, Pending, Reader, SERVER, Side};
+use super::flow::{CLIENT, Chunks, Ending, Flow, Held, Pending, Reader, SERVER};
 use super::rng::Rng;
 
 /// Most fragments of one send.
-const MAX_FRAGS: usize = 8;
+pub(super) const MAX_FRAGS: usize = 8;
 /// How long an application waits that found no memory.
 const NO_MEMORY: Time = 200_000;
 
@@ -25,6 +25,8 @@ pub struct Shared {
     pub flows: Vec<Flow>,
     /// The first thing that was wrong.
     pub violation: Option<String>,
+    /// The network died.
+    pub dead: bool,
     /// Hardware addresses that neighbours have.
     pub neighbors: Vec<(std::net::IpAddr, MacAddr)>,
     /// What happened, for the log; only when it is kept.
@@ -55,6 +57,8 @@ pub struct SimApp<'p> {
     pub shared: Rc<RefCell<Shared>>,
     /// Where sends come from.
     pub data: &'p Pool,
+    /// Objs of it that a connection may have.
+    pub share: usize,
     /// Its choices.
     pub rng: Rng,
     /// Which flow and side a connection is.
@@ -162,21 +166,25 @@ impl SimApp<'_> {
         if f.sides[side].closed.is_some() || !f.sides[side].open {
             return;
         }
-        self.pump(cx, conn, f, side);
+        self.pump(cx, conn, f, side, shared.dead);
         if let Some(what) = self.end(cx, conn, f, side) {
             shared.note(|| format!("flow {flow} side {side}: {what}"));
         }
     }
 
     /// Queues data while there is room.
-    fn pump<Q: NicQueue>(&mut self, cx: &mut Cx<'_, '_, Q>, conn: ConnId, f: &mut Flow, side: usize) {
+    fn pump<Q: NicQueue>(&mut self, cx: &mut Cx<'_, '_, Q>, conn: ConnId, f: &mut Flow, side: usize, dead: bool) {
         if f.plan.halves[SERVER].reader == Reader::Echoes && side == SERVER {
             return self.echo(cx, conn, f);
         }
         let half = f.plan.halves[side];
         let pattern = f.pattern(side);
-        // The last part waits for the other side's end.
-        let holds_back = matches!(f.plan.ending, Ending::HalfCloses(first) if first != side) && !f.sides[side].fin;
+        // The last part waits for the other side's end, or the network's.
+        let holds_back = match f.plan.ending {
+            Ending::HalfCloses(first) => first != side && !f.sides[side].fin,
+            Ending::PathDies => !dead,
+            _ => false,
+        };
         let limit = if holds_back { half.total / 2 } else { half.total };
         let s = &mut f.sides[side];
         while s.queued < limit && !s.blocked && !s.shut && !s.left && s.resting.is_none() {
@@ -187,6 +195,10 @@ impl SimApp<'_> {
                 s.rested = true;
                 s.resting = Some(self.now.get() + pause);
                 self.wake_at(self.now.get() + pause);
+                return;
+            }
+            // Its share, or the others would never find an obj.
+            if s.objs >= self.share {
                 return;
             }
             let want = match half.chunks {
@@ -201,6 +213,7 @@ impl SimApp<'_> {
                 return;
             };
             let token = (f.index as u64) << 40 | (side as u64) << 39 | s.tokens;
+            let objs = iov.len();
             let headed = matches!(half.chunks, Chunks::Headed(_)) && iov.len() > 1;
             let sent = if headed {
                 let first = iov.remove(0);
@@ -215,7 +228,8 @@ impl SimApp<'_> {
                 Ok(()) => {
                     s.queued += n;
                     s.tokens += 1;
-                    s.pending.push_back(Pending { token, end: s.queued });
+                    s.objs += objs;
+                    s.pending.push_back(Pending { token, end: s.queued, pins: 0, objs });
                     s.moved = self.now.get();
                 }
                 Err(SendError::Full) => s.blocked = true,
@@ -254,7 +268,7 @@ impl SimApp<'_> {
             if s.blocked || s.left {
                 return;
             }
-            let n = u64::from(data.len());
+            let (n, pins) = (u64::from(data.len()), data.true_size());
             let mut iov = heapless::Vec::<Frag, 1>::new();
             drop(iov.push(Frag::from(data.clone())));
             let token = (f.index as u64) << 40 | 1 << 39 | s.tokens;
@@ -263,7 +277,7 @@ impl SimApp<'_> {
                     s.backlog.pop_front();
                     s.queued += n;
                     s.tokens += 1;
-                    s.pending.push_back(Pending { token, end: s.queued });
+                    s.pending.push_back(Pending { token, end: s.queued, pins, objs: 0 });
                 }
                 Err(SendError::Full) => s.blocked = true,
                 Err(_) => return,
@@ -323,8 +337,10 @@ impl SimApp<'_> {
         {
             let shared = &mut *self.shared.borrow_mut();
             let s = &mut shared.flows[flow].sides[side];
-            let twice = s.open;
-            *s = Side { conn: Some(conn), known: true, open: true, moved: self.now.get(), ..core::mem::take(s) };
+            let twice = core::mem::replace(&mut s.open, true);
+            s.conn = Some(conn);
+            s.known = true;
+            s.moved = self.now.get();
             if twice {
                 shared.wrong(|| format!("flow {flow} side {side}: opened twice"));
             }
@@ -341,8 +357,10 @@ impl SimApp<'_> {
         let until = match reader {
             Reader::Prompt => return Retained::NOTHING,
             Reader::Echoes => {
+                // Until it is acknowledged on its way back.
+                let size = data.true_size();
                 s.backlog.push_back(data);
-                return Retained::NOTHING;
+                return Retained(size);
             }
             Reader::Holds(time) => now + time,
             Reader::Stops(from, _) if s.received < from => return Retained::NOTHING,
@@ -439,6 +457,11 @@ impl<Q: NicQueue> App<Q> for SimApp<'_> {
             let s = &mut f.sides[side];
             let front = s.pending.pop_front();
             s.moved = self.now.get();
+            s.objs -= front.map_or(0, |p| p.objs);
+            if let Some(p) = front.filter(|p| p.pins > 0) {
+                // A connection that is over takes nothing back.
+                let _ = cx.release(conn, p.pins);
+            }
             match (front, outcome) {
                 (Some(p), _) if p.token != token => {
                     shared.wrong(|| format!("flow {flow} side {side}: token {token:#x} released, not {:#x}", p.token));

@@ -73,7 +73,8 @@ impl Attacker {
             // Acknowledges what was never sent.
             4 => forged.ack = edge + rng.range(1 << 24, 1 << 29) as u32,
             5 => forged.flags = TcpFlags::PSH,
-            6 => forged.options = Some(vec![8, 1, 0, 0]),
+            // A length of 1, which no option has.
+            6 => forged.bad_options = true,
             7 => forged.ports.1 = 9,
             _ => {
                 forged.seq = seg.seq + (1 << 28);
@@ -95,7 +96,7 @@ struct Forged {
     flags: TcpFlags,
     window: u16,
     timestamps: Option<(u32, u32)>,
-    options: Option<Vec<u8>>,
+    bad_options: bool,
     payload: Vec<u8>,
 }
 
@@ -117,7 +118,7 @@ impl Forged {
             flags: TcpFlags::ACK,
             window: seg.window,
             timestamps: seg.options.timestamps,
-            options: None,
+            bad_options: false,
             payload: Vec::new(),
         }
     }
@@ -128,7 +129,8 @@ impl Forged {
             HeaderTemplate::new(self.macs.0, self.macs.1, self.vlan, src, dst, self.ports.0, self.ports.1, 64)
                 .expect("addresses of one family");
         let timestamps = self.timestamps;
-        let options = TcpOptions { timestamps, ..TcpOptions::default() };
+        let mss = self.bad_options.then_some(0);
+        let options = TcpOptions { timestamps, mss, ..TcpOptions::default() };
         let head = SegmentHead {
             seq: self.seq,
             ack: self.ack,
@@ -141,10 +143,8 @@ impl Forged {
         let mut bytes = vec![0; template.header_len(&head)];
         template.emit(&mut bytes, &head, self.payload.len() as u32);
         let l4 = template.l2l3_len();
-        if let Some(raw) = &self.options
-            && bytes.len() >= l4 + 20 + raw.len()
-        {
-            bytes[l4 + 20..l4 + 20 + raw.len()].copy_from_slice(raw);
+        if self.bad_options {
+            bytes[l4 + 20..l4 + 24].copy_from_slice(&[8, 1, 0, 0]);
         }
         let tcp_len = (bytes.len() - l4 + self.payload.len()) as u32;
         let sum = tcp_checksum(template.pseudo_sum(tcp_len), &bytes[l4..], [&self.payload[..]]);

@@ -45,17 +45,24 @@ pub struct Fate {
 pub struct FaultState {
     rng: Rng,
     bad: bool,
+    /// When the last frame passed.
+    last: u64,
 }
+
+/// A bad state does not outlast this much silence.
+const BAD_FOR: u64 = 10_000_000;
 
 impl FaultState {
     /// Begins in the good state.
     #[must_use]
     pub fn new(rng: Rng) -> Self {
-        Self { rng, bad: false }
+        Self { rng, bad: false, last: 0 }
     }
 
     /// Decides about the next frame.
-    pub fn decide(&mut self, f: &Faults) -> Fate {
+    pub fn decide(&mut self, f: &Faults, now: u64) -> Fate {
+        self.bad &= now - self.last < BAD_FOR;
+        self.last = now;
         let rng = &mut self.rng;
         let mut lost = rng.chance(f.loss);
         if let Some((to_bad, to_good, loss)) = f.burst {
@@ -126,7 +133,7 @@ mod tests {
     fn bursts_come_in_bursts() {
         let f = Faults { burst: Some((10_000, 200_000, 1_000_000)), ..Faults::default() };
         let mut state = FaultState::new(Rng::new(3));
-        let lost: Vec<bool> = (0..100_000).map(|_| state.decide(&f).lost).collect();
+        let lost: Vec<bool> = (0..100_000).map(|_| state.decide(&f, 0).lost).collect();
         let n = lost.iter().filter(|l| **l).count() as f64;
         let pairs = lost.windows(2).filter(|w| w[0] && w[1]).count() as f64;
         assert!((0.03..0.07).contains(&(n / 1e5)), "a share of 1/21 is bad: {n}");
@@ -137,6 +144,6 @@ mod tests {
     fn no_fault_does_nothing() {
         let mut state = FaultState::new(Rng::new(3));
         let nothing = Fate { lost: false, extra: 0, copy: None, corrupt: false };
-        assert!((0..1000).all(|_| state.decide(&Faults::default()) == nothing));
+        assert!((0..1000).all(|_| state.decide(&Faults::default(), 0) == nothing));
     }
 }

@@ -115,6 +115,10 @@ pub struct Pending {
     pub token: u64,
     /// Where its bytes end in the stream.
     pub end: u64,
+    /// Received memory that goes out again with it.
+    pub pins: u32,
+    /// Objs of the application's pool that it holds.
+    pub objs: usize,
 }
 
 /// Received data that is kept.
@@ -146,6 +150,8 @@ pub struct Side {
     pub pending: VecDeque<Pending>,
     /// Tokens given so far.
     pub tokens: u64,
+    /// Objs of the application's pool that pending sends hold.
+    pub objs: usize,
     /// Sends released as aborted.
     pub aborted: u64,
     /// A send was refused; wait to be told.

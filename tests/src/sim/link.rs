@@ -162,7 +162,7 @@ impl Link {
         self.stats.sent += 1;
         self.stats.bytes += len;
         let next = self.queue.front().map(|f| self.time_for(f.wire_len()));
-        let fate = self.faults.decide(&self.config.faults);
+        let fate = self.faults.decide(&self.config.faults, now);
         let loss = if self.dead > 0 {
             Some(Loss::Blackhole)
         } else if frame.ip_len() > usize::from(self.config.mtu) {
@@ -175,7 +175,8 @@ impl Link {
             return (out, next);
         }
         let rng = self.faults.rng();
-        if fate.corrupt {
+        // Twice, and one change might undo the other for a checksum.
+        if fate.corrupt && !frame.tag.damaged {
             out.corrupted = true;
             frame.tag.damaged |= corrupt(&mut frame.bytes, rng);
         }

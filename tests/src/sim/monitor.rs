@@ -29,6 +29,8 @@ struct HalfState {
     /// Options of its SYN.
     scale: Option<u8>,
     timestamps: bool,
+    /// It began with a SYN-ACK.
+    answers: bool,
     mss: u16,
     /// The other direction, once it is known which.
     peer: Option<u32>,
@@ -39,7 +41,6 @@ struct HalfState {
     /// The right edge that the peer granted it, of segments that arrived.
     granted: Option<SeqNum>,
     tsval: Option<u32>,
-    reset: bool,
 }
 
 /// The watcher.
@@ -91,7 +92,6 @@ impl Monitor {
             return ensure(seg.flags.rst() || seg.flags.ack() && seg.len == 0, || "a segment of no connection".into());
         };
         if seg.flags.rst() {
-            self.half_mut(id).reset = true;
             return Ok(());
         }
         self.pair(id, &seg);
@@ -123,13 +123,13 @@ impl Monitor {
             syn_arrived: false,
             scale: seg.options.window_scale,
             timestamps: seg.options.timestamps.is_some(),
+            answers: seg.flags.ack(),
             mss: seg.options.mss.unwrap_or(536),
             peer: None,
             acked: None,
             edge: None,
             granted: None,
             tsval: None,
-            reset: false,
         });
         let id = self.halves.len() as u32;
         self.by_addrs.entry((seg.src, seg.dst)).or_default().push(id);
@@ -142,20 +142,20 @@ impl Monitor {
             return;
         }
         let Some(all) = self.by_addrs.get(&(seg.dst, seg.src)) else { return };
+        let answers = self.half(id).answers;
         let fits = |other: &&u32| {
             let h = self.half(**other);
-            h.syn_arrived && seg.ack - h.iss >= 1
+            let acked = seg.ack - h.iss;
+            // A SYN-ACK answers one SYN; that may be a forged one.
+            if seg.flags.syn() { acked == 1 } else { !answers && h.syn_arrived && acked >= 1 }
         };
         self.half_mut(id).peer = all.iter().rev().find(fits).copied();
     }
 
     fn check_sequence(&mut self, id: u32, seg: &Segment) -> Verdict {
         let peer_mss = self.half(id).peer.map(|p| self.half(p).mss);
-        let scaled = self.scaling(id);
-        let _ = scaled;
         let h = self.half_mut(id);
         let start = seg.seq - h.iss;
-        ensure(!h.reset || seg.len == 0, || "data behind a reset".into())?;
         if seg.space() == 0 {
             // A bare acknowledgment stands at snd_nxt, a probe one before snd_una.
             return ensure(start >= 0 && start as u32 <= h.sent, || {
@@ -185,8 +185,6 @@ impl Monitor {
                 format!("data up to {data_end}, the window ends at {edge}")
             })?;
             if let Some(mss) = peer_mss {
-                let options = 40 - seg.len.min(40);
-                let _ = options;
                 ensure(seg.len <= mss.into(), || format!("{} bytes of payload, the peer's MSS is {mss}", seg.len))?;
             }
         }
@@ -232,6 +230,10 @@ impl Monitor {
             ensure(seg.ack.after_eq(before), || format!("acknowledges {acked}, before {}", before - iss))?;
         }
         h.acked = Some(seg.ack);
+        if seg.flags.syn() {
+            // Never scaled: one that is sent again may say less than what was said meanwhile.
+            return Ok(());
+        }
         let edge = seg.ack + window;
         if let Some(before) = h.edge {
             // A scaled field says less than is meant by up to a unit.

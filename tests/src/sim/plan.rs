@@ -102,6 +102,8 @@ pub struct Plan {
     pub flows: Vec<FlowPlan>,
     /// Short frames are padded.
     pub pad: bool,
+    /// Stacks' invariants are checked once in so many turns.
+    pub check_every: u64,
 }
 
 /// The addresses of a stack.
@@ -134,7 +136,7 @@ impl Plan {
         let stacks: Vec<_> =
             (0..count).map(|i| stack(&mut rng, i, calm, preset, mtu, flow_count as u64, faults, dies)).collect();
         let flows = flows(&mut rng, &stacks, flow_count, calm, dies);
-        let troubles = if calm || rng.one_in(2) { Vec::new() } else { troubles(&mut rng, count) };
+        let troubles = if calm || dies || rng.one_in(2) { Vec::new() } else { troubles(&mut rng, count) };
         let trunk = rng.one_in(3).then(|| link(&mut rng, calm, faults, flow_count as u64));
         Self {
             calm,
@@ -147,6 +149,7 @@ impl Plan {
             forged: if calm || rng.one_in(2) { (0, 0) } else { (rng.range(1, 60) as u32, rng.range(5, 300) * MS) },
             flows,
             pad: rng.one_in(2),
+            check_every: if rng.one_in(10) { 1 } else { 16 },
         }
     }
 }
@@ -205,11 +208,8 @@ fn link(rng: &mut Rng, calm: bool, faults: Faults, flows: u64) -> LinkConfig {
 
 fn tcp(rng: &mut Rng, calm: bool, preset: u64, flows: u64, dies: bool) -> TcpConfig {
     let base = if preset == 0 { TcpConfig::INTEROP } else { TcpConfig::DATACENTER };
-    let windows: &[u32] = if calm {
-        &[16 << 10, 32 << 10, 65_535, 64 << 10]
-    } else {
-        &[1000, 3000, 8 << 10, 32 << 10, 65_535, 128 << 10, 512 << 10]
-    };
+    let windows: &[u32] =
+        if calm { &[16 << 10, 32 << 10, 65_535, 64 << 10] } else { &[2000, 8 << 10, 32 << 10, 65_535, 65_535, 128 << 10, 512 << 10] };
     let most = ((1 << 20) / 2 / flows) as u32;
     let rcv_wnd = rng.pick(windows).min(most);
     let odd = rng.one_in(3);
@@ -219,14 +219,19 @@ fn tcp(rng: &mut Rng, calm: bool, preset: u64, flows: u64, dies: bool) -> TcpCon
         rcv_wnd,
         rcv_budget: (rcv_wnd * 2).max(24 << 10),
         snd_buf: rng.pick(&[32 << 10, 64 << 10, 256 << 10, 1 << 20]),
-        max_mss: if rng.one_in(6) { rng.range(88, 1460) as u16 } else { 0 },
+        max_mss: match rng.below(40) {
+            0 => 88,
+            1..=3 => 536,
+            4..=6 => rng.range(600, 1460) as u16,
+            _ => 0,
+        },
         initial_window: rng.pick(&[1, 2, 4, 10, 32]),
         max_rto: Duration::from_secs(if preset == 0 { 4 } else { 1 }),
         ack_ratio: rng.pick(&[1, 2, 2, 2, 4]),
-        connect_timeout: Duration::from_secs(if dies { 4 } else { 120 }),
-        user_timeout: Duration::from_secs(if dies { 4 } else { 120 }),
+        connect_timeout: Duration::from_secs(if dies { 20 } else { 120 }),
+        user_timeout: Duration::from_secs(if dies { 20 } else { 120 }),
         time_wait: Duration::from_millis(rng.range(50, 2000)),
-        fin_wait_2: Duration::from_secs(if dies { 4 } else { 60 }),
+        fin_wait_2: Duration::from_secs(if dies { 20 } else { 60 }),
         timestamps,
         sack,
         window_scaling,
@@ -265,14 +270,14 @@ fn stack(
         tcp,
         mtu: if rng.one_in(5) { rng.pick(&[1280, 1500, 4000]) } else { mtu },
         offload: rng.one_in(2),
-        tx_segments: rng.pick(&[2, 4, 18]),
+        tx_segments: rng.pick(&[2, 4, 4, 18, 18]),
         rx_ring: if calm { 4096 } else { rng.pick(&[32, 256, 1024]) },
         tx_ring: if calm { 1024 } else { rng.pick(&[8, 64, 512]) },
         clock,
         tick: rng.pick(&[1, 1, 1000, 20_000]),
         tables,
         withheld,
-        data_obj: rng.pick(&[512, 2048, 16 << 10]),
+        data_obj: rng.pick(&[512, 2048, 2048, 4096, 16 << 10, 16 << 10]),
         neighbor_delay: if rng.one_in(2) { None } else { Some(if rng.one_in(2) { 0 } else { rng.range(1, 20 * MS) }) },
         budget: rng.pick(&[16, 64, 256]),
         link: link(rng, calm, faults, flows),
@@ -296,24 +301,26 @@ fn troubles(rng: &mut Rng, stacks: usize) -> Vec<(Time, Trouble)> {
         .collect()
 }
 
-fn reader(rng: &mut Rng, total: u64) -> Reader {
+fn reader(rng: &mut Rng, total: u64, calm: bool) -> Reader {
     match rng.below(8) {
+        // Whoever keeps small pieces of large objs makes the stack drop what it granted a window for.
+        _ if calm => Reader::Prompt,
         0 => Reader::Holds(rng.range(1, 2000) * US),
         1 => Reader::Stops(rng.below(total), rng.range(1, 300) * MS),
         _ => Reader::Prompt,
     }
 }
 
-fn half(rng: &mut Rng, total: u64, snd_buf: u32) -> Half {
+fn half(rng: &mut Rng, total: u64, snd_buf: u32, calm: bool) -> Half {
     let most = (16 << 10).min(snd_buf / 2);
     let chunks = match rng.below(6) {
-        0 => Chunks::Fixed(rng.pick(&[500, 536, 1448, 4096, most])),
+        0 => Chunks::Fixed(rng.pick(&[1000, 1448, 4096, most])),
         1 => Chunks::Bytes(rng.range(1, 400) as u32),
         2 => Chunks::Headed(most),
         _ => Chunks::UpTo(most),
     };
     let rest = rng.one_in(4).then(|| (rng.below(total), rng.range(1, 500) * MS));
-    Half { total, chunks, reader: reader(rng, total), rest }
+    Half { total, chunks, reader: reader(rng, total, calm), rest }
 }
 
 fn flows(rng: &mut Rng, stacks: &[StackPlan], count: usize, calm: bool, dies: bool) -> Vec<FlowPlan> {
@@ -343,9 +350,9 @@ fn flows(rng: &mut Rng, stacks: &[StackPlan], count: usize, calm: bool, dies: bo
             };
             let mut halves = [CLIENT, SERVER].map(|s| {
                 let stack = [client, server][s];
-                half(rng, totals[s], stacks[stack].tcp.snd_buf)
+                half(rng, totals[s], stacks[stack].tcp.snd_buf, calm)
             });
-            if ending.complete() && !matches!(ending, Ending::HalfCloses(_) | Ending::BothShutDown) && rng.one_in(8) {
+            if !calm && ending.complete() && !matches!(ending, Ending::HalfCloses(_) | Ending::BothShutDown) && rng.one_in(8) {
                 halves[SERVER] =
                     Half { total: halves[CLIENT].total, reader: Reader::Echoes, rest: None, ..halves[SERVER] };
             }

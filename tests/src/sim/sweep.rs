@@ -48,6 +48,7 @@ pub fn sweep(options: &Sweep) -> bool {
     let done = AtomicU64::new(0);
     let failed = Mutex::new(Vec::<(u64, String)>::new());
     let total = Mutex::new((Coverage::default(), 0_u64));
+    let slowest = Mutex::new((0_u64, 0_u64));
     // A violation is told below; what a panic prints of itself only gets in between.
     let hook = std::panic::take_hook();
     if !options.verbose {
@@ -66,6 +67,9 @@ pub fn sweep(options: &Sweep) -> bool {
                     }
                     let outcome = run(options.first + i, &mut arena, &mut coverage, false);
                     segments += outcome.segments;
+                    let mut slow = slowest.lock().expect("nobody panics with it");
+                    *slow = (*slow).max((outcome.segments, outcome.seed));
+                    drop(slow);
                     if let Some(what) = outcome.violation {
                         failed.lock().expect("nobody panics with it").push((outcome.seed, what));
                         // What the run left behind may be anything.
@@ -89,6 +93,8 @@ pub fn sweep(options: &Sweep) -> bool {
         options.seeds,
         time * 1e3 / options.seeds as f64
     );
+    let (most, seed) = slowest.into_inner().expect("nobody panics with it");
+    println!("the longest: seed {seed} with {most} segments");
     for (seed, _) in failed.iter().take(TOLD) {
         tell(*seed, options);
     }
@@ -110,7 +116,7 @@ pub fn sweep(options: &Sweep) -> bool {
 }
 
 fn progress(done: u64, of: u64, failed: &Mutex<Vec<(u64, String)>>) {
-    if done.is_multiple_of(100) && (stderr().is_terminal() || done.is_multiple_of(1000)) {
+    if done.is_multiple_of(100) && (stderr().is_terminal() || done.is_multiple_of((of / 10).max(100) / 100 * 100)) {
         let bad = failed.lock().map_or(0, |f| f.len());
         // Nobody is there to be told when this fails.
         let _ = writeln!(stderr(), "{done} of {of} seeds, {bad} violations");

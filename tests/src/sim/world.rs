@@ -3,8 +3,9 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use luna_core::Counters;
 use luna_core::nic::Caps;
-use luna_core::stack::{Bind, Cidr, PathConfig, PathId, Stack, StackConfig, Turn};
+use luna_core::stack::{Bind, Cidr, PathConfig, Stack, StackConfig, Turn};
 use luna_core::time::Instant;
 use luna_core::zbuf::{Pool, ZbufMut};
 
@@ -17,7 +18,7 @@ use super::link::{Link, LinkConfig, Node};
 use super::log::{Log, What};
 use super::monitor::Monitor;
 use super::nic::{Passed, SimQueue, Wire};
-use super::plan::{MS, Plan, S, Trouble, US, addrs, mac};
+use super::plan::{MS, Plan, S, Trouble, addrs, mac};
 use super::rng::Rng;
 use super::switch::Switch;
 
@@ -27,6 +28,10 @@ const PATIENCE: Time = 60 * S;
 const DRAIN: Time = 400 * S;
 /// More events than this are a loop.
 const MOST_EVENTS: u64 = 30_000_000;
+
+/// Counters that the log passes over: the packets tell.
+const USUAL: [&str; 8] =
+    ["segments_in", "segments_out", "fast_path", "bytes_in", "bytes_out", "acks_out", "rtt_samples", "malformed"];
 
 /// What happens.
 pub(super) enum Event {
@@ -70,13 +75,15 @@ pub(super) struct StackSim<'m> {
     pub(super) app: SimApp<'m>,
     pub(super) wire: Rc<RefCell<Wire>>,
     pub(super) pools: &'m Pools,
-    pub(super) path: PathId,
     pub(super) uplink: usize,
     pub(super) downlink: usize,
     generation: u32,
     next_turn: Time,
+    turns: u64,
     /// Turns in a row in which nothing passed.
     idle_turns: u32,
+    /// Counters at the last turn, for the log.
+    counted: Counters,
     /// Objs that tiny pools are without.
     pub(super) withheld: Vec<ZbufMut>,
 }
@@ -214,6 +221,7 @@ impl<'m> World<'m> {
             now: self.now.clone(),
             shared: self.shared.clone(),
             data: &pools.data,
+            share: pools.data.available().saturating_sub(super::app::MAX_FRAGS) / self.plan.flows.len(),
             rng: rng.fork(300 + i as u64),
             conns: Vec::new(),
             wake: Time::MAX,
@@ -228,12 +236,13 @@ impl<'m> World<'m> {
             app,
             wire,
             pools,
-            path,
             uplink,
             downlink,
             generation,
             next_turn,
+            turns: 0,
             idle_turns: 0,
+            counted: Counters::default(),
             withheld,
         });
         let config = plan.link;
@@ -433,6 +442,15 @@ impl<'m> World<'m> {
                 }
             }
         }
+        if self.log.keeps() {
+            let counters = *s.stack.counters();
+            let before = core::mem::replace(&mut s.counted, counters);
+            for ((name, n), (_, m)) in counters.iter().zip(before.iter()) {
+                if n != m && !USUAL.contains(&name) {
+                    self.log.note(now, || format!("[{i}] {name}: {n}"));
+                }
+            }
+        }
         let mut shared = self.shared.borrow_mut();
         for note in shared.notes.iter_mut().flat_map(|n| n.drain(..)) {
             self.log.note(now, || format!("[{i}] {note}"));
@@ -441,7 +459,10 @@ impl<'m> World<'m> {
             return Err(what);
         }
         verdict.map_err(|what| format!("stack {i} sends what it must not: {what}"))?;
-        s.stack.check_invariants().map_err(|broken| format!("stack {i}: {broken}"))?;
+        s.turns += 1;
+        if s.turns.is_multiple_of(self.plan.check_every) {
+            s.stack.check_invariants().map_err(|broken| format!("stack {i}: {broken}"))?;
+        }
         Ok((frames, out))
     }
 
@@ -585,6 +606,19 @@ impl<'m> World<'m> {
         }
     }
 
+    /// The network dies for ever. Whoever lives sends what was held back for this moment.
+    fn die(&mut self) {
+        let now = self.events.now();
+        self.dead_since = Some(now);
+        self.log.note(now, || "the network dies".into());
+        self.links.iter_mut().for_each(|l| l.dead += 1);
+        self.shared.borrow_mut().dead = true;
+        for i in 0..self.stacks.len() {
+            self.stacks[i].app.wake = now;
+            self.turn_at(i, now);
+        }
+    }
+
     /// Whether all is over; an error when a connection hangs.
     fn watch(&mut self) -> Result<bool, String> {
         let now = self.events.now();
@@ -599,7 +633,10 @@ impl<'m> World<'m> {
             }
         } else {
             let shared = self.shared.borrow();
-            let quiet_since = |f: &Flow| f.moved().max(f.plan.start).max(self.trouble_until.min(now));
+            let quiet_since = |f: &Flow| {
+                let dies = if f.plan.ending == Ending::PathDies { self.dead_since.unwrap_or(now) } else { 0 };
+                f.moved().max(f.plan.start).max(self.trouble_until.min(now)).max(dies)
+            };
             if let Some(f) = shared.flows.iter().find(|f| !f.over() && now - quiet_since(f) > PATIENCE) {
                 let sides: Vec<_> = f.sides.iter().map(|s| (s.queued, s.acked, s.received, s.closed)).collect();
                 return Err(format!("flow {} hangs: (queued, acked, received, closed) {sides:?}", f.index));
@@ -608,13 +645,10 @@ impl<'m> World<'m> {
             let dies = shared.flows.iter().all(doomed);
             drop(shared);
             if dies && self.dead_since.is_none() {
-                self.dead_since = Some(now);
-                self.log.note(now, || "the network dies".into());
-                self.links.iter_mut().for_each(|l| l.dead += 1);
+                self.die();
             }
             step = if now < S { 5 * MS } else { 100 * MS };
         }
-        let _ = US;
         self.events.after(step, Event::Watch);
         Ok(false)
     }

@@ -38,6 +38,8 @@ pub(super) struct Recorder {
     pub(super) close_on_released: bool,
     pub(super) abort_on_open: bool,
     pub(super) close_on_open: bool,
+    /// Sent by every connection whenever it is told of room.
+    pub(super) greedy: Option<Zbuf>,
     /// Not yet echoed, for want of room.
     pub(super) backlog: VecDeque<Zbuf>,
 }
@@ -109,6 +111,13 @@ impl App<Queue> for Recorder {
     fn on_writable(&mut self, cx: &mut Cx<'_, '_, Queue>, conn: ConnId) {
         self.writable += 1;
         self.echo_backlog(cx, conn);
+        while let Some(data) = &self.greedy {
+            let mut iov = heapless::Vec::<Frag, 1>::new();
+            iov.push(Frag::from(data.clone())).unwrap();
+            if cx.send(conn, &mut iov, u64::from(conn.slot()) + 1000).is_err() {
+                break;
+            }
+        }
     }
     fn on_closed(&mut self, cx: &mut Cx<'_, '_, Queue>, conn: ConnId, closed: Closed) {
         assert_eq!(cx.abort(conn), Err(Stale), "the name is stale when its end is told");

@@ -206,6 +206,29 @@ fn a_connection_refused_because_others_used_the_pool_up_is_told_when_there_is_ro
 }
 
 #[test]
+fn entries_that_one_connection_frees_go_to_others_that_wait() {
+    let o = Options { records: 4, segments: Some(64), ..Options::default() };
+    let (mut p, a, _) = Pair::open(&o);
+    let now = p.now;
+    let quiet = p.a.stack.cx(now).connect(to(&o)).unwrap();
+    p.run(MS(1));
+    // Both send whenever they are told to, all that goes in.
+    p.a.app.greedy = Some(p.a.buffer(100, 0));
+    p.send_some(a, 4, 100);
+    let data = p.a.buffer(100, 0);
+    for conn in [a, quiet] {
+        assert_eq!(p.a.send(p.now, conn, &data, 99), Err(SendError::Full));
+    }
+    for _ in 0..200 {
+        p.spin(2);
+        p.now = p.now + Duration::from_micros(200);
+    }
+    let sends = |conn: ConnId| p.a.app.released.iter().filter(|r| r.0 == u64::from(conn.slot()) + 1000).count();
+    let (one, other) = (sends(a), sends(quiet));
+    assert!(one > 50 && other > 50 && one.abs_diff(other) < 50, "{one} and {other}");
+}
+
+#[test]
 fn segment_records_run_out_and_come_back() {
     let o = Options { segments: Some(3), ..Options::default() };
     let (mut p, a, _) = Pair::open(&o);

@@ -174,3 +174,35 @@ fn windows_below_a_segment_still_flow() {
         expect_pattern(&p.b.app.received, n);
     }
 }
+
+/// Reordering: an acknowledgment from ahead of its turn says nothing of the window that could be taken for the newest,
+/// but it advances `snd_una`. The window's edge must not advance along.
+#[test]
+fn an_acknowledgment_from_ahead_of_its_turn_does_not_move_the_window() {
+    let (mut p, a, _) = Pair::open(&small_window());
+    p.b.queue().fate = Box::new(|_, _| Fate::Drop);
+    p.send_all(a, 8_000);
+    p.spin(2);
+    let edge = |p: &Pair| p.a.conn(a).snd_una + p.a.conn(a).snd_wnd;
+    let before = edge(&p);
+    let window = (p.a.conn(a).snd_wnd >> p.a.conn(a).snd_scale) as u16;
+    // The receiver took 4000 bytes in and kept them: its window is that much smaller, and the edge is where it was.
+    p.a.forge(a, |f| {
+        f.seq += 1000;
+        f.ack = f.ack - 4000;
+        f.window = window - 4000;
+        f.payload = vec![7; 100];
+    });
+    p.spin(1);
+    assert_eq!(p.a.conn(a).in_flight(), 4000);
+    assert_eq!(edge(&p), before);
+    // One that widens it is believed: nobody else might say so.
+    p.a.forge(a, |f| {
+        f.seq += 1100;
+        f.ack = f.ack - 3000;
+        f.window = window - 2000;
+        f.payload = vec![7; 100];
+    });
+    p.spin(1);
+    assert_eq!(edge(&p), before + 3000);
+}
