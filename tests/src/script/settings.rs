@@ -124,7 +124,7 @@ macro_rules! fields {
 fields! {
     rcv_wnd, rcv_budget, snd_buf, max_mss, default_mss, default_mss_v6, initial_window, min_rto, max_rto, initial_rto,
     max_ack_delay, ack_delay, ack_ratio, syn_retries, connect_timeout, user_timeout, time_wait, fin_wait_2, timestamps, sack,
-    window_scaling, window_scale, nagle, ttl, tos,
+    window_scaling, window_scale, nagle, ttl, tos, syn_cookies,
 }
 
 impl Settings {

@@ -5,7 +5,7 @@ use core::net::{IpAddr, SocketAddr};
 use super::harness::*;
 use crate::socket::*;
 use crate::stack::{CLIENT_PORTS, CloseReason, ConfigError};
-use crate::tcp::{MAX_PROFILES, TcpConfig};
+use crate::tcp::{MAX_PROFILES, State, TcpConfig};
 use crate::time::{Duration, Instant};
 
 #[test]
@@ -64,6 +64,44 @@ fn a_cookie_waits_for_room_in_the_accept_queue() {
         p.b.close(p.now, s).unwrap();
     }
     p.assert_clean();
+}
+
+#[test]
+fn established_connections_that_wait_take_their_place_in_the_backlog() {
+    let mut p = Pair::new(&Options::default());
+    let l = p.listen(1);
+    let first = p.connect();
+    p.settle();
+    let second = p.connect();
+    p.settle();
+    assert_eq!(p.a.state(second), Ok(SocketState::Connection(State::SynSent)), "not answered, not refused either");
+    assert_eq!((p.b.counters().backlog_full, p.b.stats().accept_refused), (1, 0));
+    p.b.accept(l).unwrap();
+    p.run(Duration::from_millis(50));
+    assert!(p.b.accept(l).is_ok());
+    assert_eq!(p.a.take_error(first), Ok(None));
+}
+
+#[test]
+fn accepted_sockets_have_their_listeners_settings_and_give_them_back() {
+    let mut p = Pair::new(&Options::default());
+    let l = p.listen(8);
+    let odd = TcpConfig { ttl: 77, ..BASE };
+    p.b.set_config(p.now, l, &odd).unwrap();
+    p.b.set_option(p.now, l, SocketOption::LingerZero(true)).unwrap();
+    for _ in 0..3 {
+        let c = p.connect();
+        p.settle();
+        let (s, _) = p.b.accept(l).unwrap();
+        assert_eq!(p.b.config(s).unwrap().ttl, 77);
+        p.b.close(p.now, s).unwrap();
+        p.settle();
+        assert_eq!(p.a.take_error(c), Ok(Some(CloseReason::Reset)), "without lingering, as the listener");
+        p.a.close(p.now, c).unwrap();
+    }
+    p.b.close(p.now, l).unwrap();
+    let free = (1..).map_while(|n| p.b.add_profile(&TcpConfig { tos: n * 4, ..BASE }).ok()).count();
+    assert_eq!(free, MAX_PROFILES - 1, "every place but the stack's own is free again");
 }
 
 #[test]
