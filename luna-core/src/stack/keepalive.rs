@@ -47,8 +47,8 @@ impl<Q: NicQueue> Stack<'_, Q> {
         // What is in flight, or waits for a window, asks the peer anyway.
         let asks_anyway = c.in_flight() > 0 || c.flags.persist() || c.flags.aborting();
         // A probe was answered when something came since it left; to the granularity of that clock.
-        let since_probe = interval + now.since(c.cold.keep_at) + Duration::from_millis(1);
-        let answered = c.cold.keep_probes > 0 && silent <= since_probe;
+        let since_probe = interval.as_nanos().saturating_add(now.since(c.cold.keep_at).as_nanos() + 1_000_000);
+        let answered = c.cold.keep_probes > 0 && silent.as_nanos() <= since_probe;
         if asks_anyway || answered || c.cold.keep_probes == 0 && silent < idle {
             let waited = if asks_anyway { Duration::ZERO } else { silent };
             let rest = Duration::from_nanos(idle.as_nanos().saturating_sub(waited.as_nanos()).max(1_000_000));
