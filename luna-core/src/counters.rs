@@ -87,6 +87,8 @@ counters! {
     syn_retransmits,
     /// Zero-window probes sent.
     window_probes,
+    /// Keepalive probes sent.
+    keepalives,
     /// RTT samples taken.
     rtt_samples,
     /// Data segments that arrived ahead of their turn and were kept.

@@ -57,6 +57,13 @@ impl Duration {
     /// No time.
     pub const ZERO: Self = Self(0);
 
+    /// Whether it is none at all.
+    #[must_use]
+    #[inline]
+    pub const fn is_zero(self) -> bool {
+        self.0 == 0
+    }
+
     /// From nanoseconds.
     #[must_use]
     pub const fn from_nanos(ns: u64) -> Self {

@@ -46,6 +46,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
 
     #[cold]
     fn connected<A: App<Q>>(&mut self, slot: u32, id: ConnId, app: &mut A) {
+        self.start_keepalive(slot);
         let c = self.conns.at(slot);
         if !c.flags.passive() {
             return app.on_connected(&mut Cx { stack: self }, id);

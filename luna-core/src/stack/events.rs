@@ -29,6 +29,10 @@ pub enum Limit {
     User,
     /// The peer did not finish after we had.
     FinWait2,
+    /// The peer answered window probes and took nothing.
+    ZeroWindow,
+    /// The peer was silent, keepalive probes included.
+    Keepalive,
 }
 
 /// Why a connection is over.
@@ -63,6 +67,8 @@ impl CloseReason {
             Self::TimedOut(Limit::Connect) => "timed out: no answer to the connection request",
             Self::TimedOut(Limit::User) => "timed out: the peer stopped acknowledging",
             Self::TimedOut(Limit::FinWait2) => "timed out: the peer did not finish",
+            Self::TimedOut(Limit::ZeroWindow) => "timed out: the peer takes no data",
+            Self::TimedOut(Limit::Keepalive) => "timed out: the peer is silent",
             Self::Unreachable(..) => "the network says that the peer is unreachable",
             Self::Aborted => "aborted on this side",
             Self::PeerBrokeProtocol => "the peer broke the protocol",

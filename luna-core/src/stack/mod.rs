@@ -16,6 +16,7 @@ pub(crate) mod flow;
 mod ids;
 #[cfg(any(test, feature = "invariants"))]
 mod invariants;
+mod keepalive;
 mod listener;
 mod output;
 mod passive;

@@ -299,6 +299,8 @@ impl<Q: NicQueue> Stack<'_, Q> {
         c.flags.set_persist(true);
         c.backoff = 0;
         c.arm_rto(now, config);
-        c.cold.give_up_at = now + config.user_timeout;
+        let patience = config.zero_window_timeout;
+        c.cold.stalled_until = if patience.is_zero() { Instant::FAR } else { now + patience };
+        c.cold.give_up_at = (now + config.user_timeout).min(c.cold.stalled_until);
     }
 }

@@ -51,7 +51,11 @@ impl<Q: NicQueue> Stack<'_, Q> {
             }
             self.retransmission_timeout(slot);
         }
+        if self.conns.at(slot).cold.keep_at <= now && !self.keepalive(slot, app) {
+            return;
+        }
         self.arm(slot);
+        self.arm_keepalive(slot);
     }
 
     fn retransmission_timeout(&mut self, slot: u32) {
@@ -91,8 +95,15 @@ impl<Q: NicQueue> Stack<'_, Q> {
             State::TimeWait => return self.free(slot),
             State::SynSent | State::SynReceived => Limit::Connect,
             State::FinWait2 => Limit::FinWait2,
+            _ if c.flags.persist() && c.cold.stalled_until <= self.now => Limit::ZeroWindow,
             _ => Limit::User,
         };
+        self.timed_out(slot, limit, app);
+    }
+
+    /// A limit ran out: tells the peer and the application.
+    pub(super) fn timed_out<A: App<Q>>(&mut self, slot: u32, limit: Limit, app: &mut A) {
+        let c = self.conns.at(slot);
         self.counters.timeouts += 1;
         // What the network said meanwhile tells more than our patience running out.
         let reason = c.cold.soft_error.unwrap_or(CloseReason::TimedOut(limit));

@@ -44,6 +44,15 @@ pub struct TcpConfig {
     pub connect_timeout: Duration,
     /// Give up a connection whose data is not acknowledged for this long (RFC 5482's meaning, local).
     pub user_timeout: Duration,
+    /// Give up a connection whose peer answers window probes but opens its window to nothing for this long (RFC 6429 §3);
+    /// zero: never, as RFC 9293 §3.8.6.1 wants it.
+    pub zero_window_timeout: Duration,
+    /// Probe a peer that was silent for this long (RFC 9293 §3.8.4); zero: never.
+    pub keepalive_idle: Duration,
+    /// Time between two such probes that are not answered.
+    pub keepalive_interval: Duration,
+    /// How many of them may stay unanswered: with the next that would be due the connection is given up.
+    pub keepalive_count: u8,
     /// How long TIME-WAIT lasts.
     pub time_wait: Duration,
     /// How long FIN-WAIT-2 waits for the peer's FIN after `close`.
@@ -92,6 +101,10 @@ impl TcpConfig {
         syn_retries: 0,
         connect_timeout: Duration::from_secs(5),
         user_timeout: Duration::from_secs(10),
+        zero_window_timeout: Duration::ZERO,
+        keepalive_idle: Duration::from_secs(30),
+        keepalive_interval: Duration::from_secs(2),
+        keepalive_count: 5,
         time_wait: Duration::from_secs(1),
         fin_wait_2: Duration::from_secs(5),
         syn_cookies: true,
@@ -116,13 +129,14 @@ impl TcpConfig {
         max_ack_delay: Duration::from_millis(40),
         connect_timeout: Duration::from_secs(30),
         user_timeout: Duration::from_secs(100),
+        keepalive_idle: Duration::ZERO,
         ..Self::DATACENTER
     };
 
     /// What the RFCs say where they give a number: RFC 9293 (MSL of 2 minutes, hence TIME-WAIT of 4; user timeout of 5;
     /// Nagle's algorithm on), 6298 (initial and minimum timeout 1 s, cap 60 s), 6928 (initial window of 10 segments), 5681
     /// §4.2 and 9293 §3.8.6.3 (an acknowledgment for every second segment, within 500 ms; 200 ms here, as is usual), 1122
-    /// §4.2.3.5 (3 minutes for a SYN), 8985 §7.2 (no floor of the probe timeout).
+    /// §4.2.3.5 (3 minutes for a SYN), §4.2.3.6 (no keepalive unless asked for), 8985 §7.2 (no floor of the probe timeout).
     pub const RFC: Self = Self {
         initial_window: 10,
         min_rto: Duration::from_secs(1),
@@ -134,6 +148,7 @@ impl TcpConfig {
         ack_ratio: 2,
         connect_timeout: Duration::from_secs(180),
         user_timeout: Duration::from_secs(300),
+        keepalive_idle: Duration::ZERO,
         time_wait: Duration::from_secs(240),
         fin_wait_2: Duration::from_secs(300),
         nagle: true,

@@ -117,7 +117,8 @@ pub struct Connection {
     /// The largest window that can be.
     pub(crate) rcv_wnd: u32,
     pub(crate) ts_recent: u32,
-    /// When that was taken, in ms: it expires after 24 days (RFC 7323 §5.5).
+    /// When an acceptable segment came last, in ms. It confirms `ts_recent`, which expires after 24 days (RFC 7323 §5.5),
+    /// and is what keepalive goes by.
     pub(crate) ts_recent_ms: u32,
     /// Added to the clock for TSval (RFC 7323 §5.4).
     pub(crate) ts_offset: u32,
@@ -173,6 +174,13 @@ pub(crate) struct Cold {
     pub(crate) syn_sent_at: Instant,
     /// Deadline of a whole phase: connecting, user timeout, FIN-WAIT-2, TIME-WAIT.
     pub(crate) give_up_at: Instant,
+    /// When silence is looked at next ([`Instant::FAR`]: never); not among [`Connection::deadline`]'s, see
+    /// [`crate::stack`]'s keepalive.
+    pub(crate) keep_at: Instant,
+    /// The end of our patience with a peer that answers window probes and takes nothing.
+    pub(crate) stalled_until: Instant,
+    /// Keepalive probes not answered.
+    pub(crate) keep_probes: u8,
     pub(crate) listener: u32,
     pub(crate) listener_generation: u32,
     pub(crate) wheel_prev: u32,
@@ -240,6 +248,9 @@ impl Default for Connection {
                 undos: 0,
                 syn_sent_at: Instant::FAR,
                 give_up_at: Instant::FAR,
+                keep_at: Instant::FAR,
+                stalled_until: Instant::FAR,
+                keep_probes: 0,
                 listener: NIL,
                 listener_generation: 0,
                 wheel_prev: NIL,

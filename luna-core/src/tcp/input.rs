@@ -103,6 +103,7 @@ impl Connection {
     #[inline(always)]
     fn fast_timestamps(&mut self, env: &Env<'_, '_>, packet: &TcpPacket, frame: &Zbuf) -> bool {
         if !self.flags.timestamps() {
+            self.ts_recent_ms = env.now_ms;
             return packet.tcp.header_len == 20;
         }
         let Some((tsval, _)) = packet.fixed_timestamps(frame) else { return false };
@@ -192,12 +193,12 @@ impl Connection {
     /// RFC 7323 §4.3: from acceptable segments only, and only those that begin at or before what was acknowledged last.
     /// Anything else would let a stray segment make every later one look old.
     fn take_timestamp(&mut self, env: &Env<'_, '_>, packet: &TcpPacket, options: &TcpOptions) {
+        self.ts_recent_ms = env.now_ms;
         if let Some((tsval, _)) = options.timestamps
             && self.flags.timestamps()
             && packet.tcp.seq.before_eq(self.rcv_nxt)
         {
             self.ts_recent = tsval;
-            self.ts_recent_ms = env.now_ms;
         }
     }
 
@@ -353,7 +354,7 @@ impl Connection {
         }
         if self.flags.persist() {
             // The peer is alive, window or not.
-            self.cold.give_up_at = env.ack.now + env.ack.config.user_timeout;
+            self.cold.give_up_at = (env.ack.now + env.ack.config.user_timeout).min(self.cold.stalled_until);
             if self.snd_wnd > 0 {
                 self.leave_persist(env);
             }

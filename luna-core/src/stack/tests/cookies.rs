@@ -14,6 +14,9 @@ use crate::wire::{
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
+/// Says nothing for minutes.
+const SILENT: TcpConfig = TcpConfig { keepalive_idle: Duration::ZERO, ..TcpConfig::DATACENTER };
+
 impl End {
     /// Puts a segment from anywhere in front of what arrives.
     pub(super) fn forge_from(&mut self, from: (IpAddr, u16), to: (IpAddr, u16), head: &SegmentHead<'_>) {
@@ -112,7 +115,7 @@ fn a_connection_by_cookie_is_like_any_other() {
 
 #[test]
 fn data_completes_the_handshake_when_its_acknowledgment_was_lost() {
-    let o = Options::default();
+    let o = Options { tcp_a: SILENT, ..Options::default() };
     let (mut p, a) = opened(&o);
     p.a.queue().fate = Box::new(|_, n| if n == 2 { Fate::Drop } else { Fate::Pass });
     p.settle();
@@ -128,7 +131,7 @@ fn data_completes_the_handshake_when_its_acknowledgment_was_lost() {
 
 #[test]
 fn an_old_cookie_and_a_made_up_one_are_answered_with_a_reset() {
-    let o = Options::default();
+    let o = Options { tcp_a: SILENT, ..Options::default() };
     let (mut p, a) = opened(&o);
     p.a.queue().fate = Box::new(|_, n| if n == 2 { Fate::Drop } else { Fate::Pass });
     p.settle();

@@ -9,6 +9,7 @@ mod forge;
 mod fuzz;
 mod handshake;
 mod harness;
+mod keepalive;
 mod limits;
 mod loss;
 mod profiles;
