@@ -109,7 +109,8 @@ impl Rtt {
 
 #[inline(always)]
 fn ticks(ns: u64) -> u32 {
-    u32::try_from(ns.saturating_add((1 << TICK_SHIFT) - 1) >> TICK_SHIFT).unwrap_or(u32::MAX)
+    // Rounded up. No setting comes near the 584 years at which the sum would wrap.
+    (ns.wrapping_add((1 << TICK_SHIFT) - 1) >> TICK_SHIFT).min(u32::MAX.into()) as u32
 }
 
 #[inline(always)]
