@@ -7,7 +7,6 @@
 use super::Stack;
 use crate::nic::{NicQueue, TxFrags, TxMeta};
 use crate::slab::NIL;
-use crate::tcp::congestion::CongestionControl;
 use crate::tcp::segments::{Segment, SegmentFlags};
 use crate::tcp::send_queue::{Cursor, PlainGather, SendQueue};
 use crate::time::Instant;
@@ -30,13 +29,17 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let offload = caps.tx_checksum;
         let max_frags = usize::from(caps.max_tx_segments).saturating_sub(1).max(1);
         let Some(template) = &c.cold.template else { return false };
-        if c.has_sack_blocks() || !c.flags.timestamps() || c.flags.disorder() || c.flags.persist() {
+        let careful = c.flags.bits() & crate::tcp::ecn::careful_flags().bits() != 0;
+        if careful || c.has_sack_blocks() || !c.flags.timestamps() {
             return false;
         }
         let edge = c.window_edge();
         let window = (edge.distance_from(c.rcv_nxt) >> c.rcv_scale).min(0xffff) as u16;
         let ts = (c.tsval(self.now_ms), c.ts_recent);
-        let Some(plain) = template.plain(c.rcv_nxt, window, ts) else { return false };
+        let Some(mut plain) = template.plain(c.rcv_nxt, window, ts) else { return false };
+        if c.flags.ect() {
+            plain.set_ecn(c.ecn_field(c.snd_nxt));
+        }
         let meta = TxMeta { l2_len: 14, l3_len: 20, l4_len: 32, ipv6: false, offload_checksum: offload };
         let mss = u32::from(c.mss);
         let mut flight = c.in_flight();

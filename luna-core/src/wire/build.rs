@@ -332,6 +332,14 @@ pub(crate) struct PlainHeader {
 }
 
 impl PlainHeader {
+    /// Sets the ECN field, which is 0 so far.
+    #[inline]
+    pub(crate) fn set_ecn(&mut self, ecn: u8) {
+        let sum = u32::from(self.ip_sum) + u32::from(ecn & 3);
+        self.ip_sum = (sum + (sum >> 16)) as u16;
+        self.bytes[ethernet::HEADER_LEN + 1] |= ecn & 3;
+    }
+
     /// Writes the header of a segment with `payload_len` bytes behind it (a full segment fits the IP length field) and
     /// leaves the folded pseudo-header sum in the checksum field.
     #[inline(always)]
