@@ -36,10 +36,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let edge = c.window_edge();
         let window = (edge.distance_from(c.rcv_nxt) >> c.rcv_scale).min(0xffff) as u16;
         let ts = (c.tsval(self.now_ms), c.ts_recent);
-        let Some(mut plain) = template.plain(c.rcv_nxt, window, ts) else { return false };
-        if c.flags.ect() {
-            plain.set_ecn(c.ecn_field(c.snd_nxt));
-        }
+        let Some(plain) = template.plain(c.rcv_nxt, window, ts) else { return false };
         let meta = TxMeta { l2_len: 14, l3_len: 20, l4_len: 32, ipv6: false, offload_checksum: offload };
         let mss = u32::from(c.mss);
         let mut flight = c.in_flight();

@@ -90,6 +90,10 @@ impl Connection {
         self.cold.modes.set_ecn(agreed);
         self.cold.modes.set_precise_echo(agreed && kind == CongestionKind::Dctcp);
         self.flags.set_ect(agreed && !(flags.ack() && self.cold.modes.plain_syn()));
+        let ecn = self.plain_ecn();
+        if let Some(template) = &mut self.cold.template {
+            template.set_plain_ecn(ecn);
+        }
         counters.ecn_agreed += u64::from(agreed);
         if kind == CongestionKind::Hpcc {
             if options.telemetry {
@@ -102,6 +106,11 @@ impl Connection {
         }
         self.cold.cut_point = self.snd_una;
         self.start_congestion(config, controls);
+    }
+
+    /// The ECN field of new data.
+    pub(crate) fn plain_ecn(&self) -> u8 {
+        if self.flags.ect() { ECT0 } else { 0 }
     }
 
     /// The ECN field of the IP header for a segment with data.
