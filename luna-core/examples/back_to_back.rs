@@ -36,6 +36,7 @@ fn sockets(addr: IpAddr, now: Instant) -> Result<Sockets<'static>, Box<dyn Error
         segments: table(256),
         out_of_order: table(64),
         recoveries: table(4),
+        controls: table(0),
         listeners: table(2),
         neighbors: table(4),
     };

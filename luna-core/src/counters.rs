@@ -151,6 +151,24 @@ counters! {
     data_after_close,
     /// Connections ended because foreign memory was revoked under them.
     revoked,
+    /// Connections that agreed on ECN.
+    ecn_agreed,
+    /// Data segments received with a router's mark.
+    ce_in,
+    /// Acknowledgments received that echo a mark.
+    ece_in,
+    /// Times that a window was cut for a mark.
+    ecn_cuts,
+    /// Connections refused because the pool of congestion controllers was full.
+    controls_full,
+    /// Connections that run NewReno instead of HPCC because the peer or the port cannot do telemetry.
+    telemetry_refused,
+    /// Segments received with records of telemetry.
+    telemetry_in,
+    /// Windows that decayed because the connection had been idle.
+    idle_decays,
+    /// Times that a connection waited for its pace.
+    paced,
     /// Turns that put timers off because the clock had jumped and frames were still waiting.
     clock_jumps,
     /// Retransmission timers held back because the turn before had overstayed: what they time may be younger than it says.

@@ -4,7 +4,7 @@ use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 
 use luna_core::stack::{FlowEntry, Listener, Neighbor, Storage};
-use luna_core::tcp::{Connection, OutOfOrder, Recovery, Segment, SendEntry};
+use luna_core::tcp::{Connection, Control, OutOfOrder, Recovery, Segment, SendEntry};
 use spin::Once;
 
 /// Memory for one stack: `C` connections, `F` flow entries (a power of two, at least 4/3 of `C`), `S` send entries,
@@ -25,6 +25,7 @@ pub struct Tables<const C: usize, const F: usize, const S: usize, const R: usize
     segments: Array<Segment, R>,
     out_of_order: Array<OutOfOrder, O>,
     recoveries: Array<Recovery, 32>,
+    controls: Array<Control, C>,
     listeners: Array<Listener, 8>,
     neighbors: Array<Neighbor, 32>,
 }
@@ -71,6 +72,7 @@ impl<const C: usize, const F: usize, const S: usize, const R: usize, const O: us
             segments: Array::new(),
             out_of_order: Array::new(),
             recoveries: Array::new(),
+            controls: Array::new(),
             listeners: Array::new(),
             neighbors: Array::new(),
         }
@@ -89,6 +91,7 @@ impl<const C: usize, const F: usize, const S: usize, const R: usize, const O: us
                     segments: self.segments.init(),
                     out_of_order: self.out_of_order.init(),
                     recoveries: self.recoveries.init(),
+                    controls: self.controls.init(),
                     listeners: self.listeners.init(),
                     neighbors: self.neighbors.init(),
                 }

@@ -1,7 +1,7 @@
 //! A stack's tables on the heap, sized by the expected load, leaked: they live as long as the process, as does the stack.
 
 use luna_core::stack::{FlowEntry, Listener, Neighbor, Storage};
-use luna_core::tcp::{Connection, OutOfOrder, Recovery, Segment, SendEntry};
+use luna_core::tcp::{Connection, Control, OutOfOrder, Recovery, Segment, SendEntry};
 
 /// How much a stack shall hold. All connections share what is beside `connections`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,6 +16,8 @@ pub struct Capacity {
     pub out_of_order: usize,
     /// Connections in loss recovery at one time.
     pub recoveries: usize,
+    /// Congestion controllers other than NewReno, one for each connection that has one.
+    pub controls: usize,
     /// Listeners.
     pub listeners: usize,
     /// Neighbours.
@@ -30,6 +32,7 @@ impl Default for Capacity {
             segments: 16384,
             out_of_order: 4096,
             recoveries: 256,
+            controls: 1024,
             listeners: 16,
             neighbors: 64,
         }
@@ -45,6 +48,8 @@ impl Capacity {
             + self.sends * size_of::<SendEntry>()
             + self.segments * size_of::<Segment>()
             + self.out_of_order * size_of::<OutOfOrder>()
+            + self.recoveries * size_of::<Recovery>()
+            + self.controls * size_of::<Control>()
             + self.listeners * size_of::<Listener>()
             + self.neighbors * size_of::<Neighbor>()
     }
@@ -63,6 +68,7 @@ impl Capacity {
             segments: slice::<Segment>(self.segments),
             out_of_order: slice::<OutOfOrder>(self.out_of_order),
             recoveries: slice::<Recovery>(self.recoveries),
+            controls: slice::<Control>(self.controls),
             listeners: slice::<Listener>(self.listeners),
             neighbors: slice::<Neighbor>(self.neighbors),
         }

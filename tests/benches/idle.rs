@@ -55,8 +55,16 @@ fn resident() -> usize {
 }
 
 fn run(n: usize, ipv6: bool) -> bool {
-    let capacity =
-        Capacity { connections: n, sends: 1024, segments: 1024, out_of_order: 64, recoveries: 16, listeners: LISTENERS, neighbors: 4 };
+    let capacity = Capacity {
+        connections: n,
+        sends: 1024,
+        segments: 1024,
+        out_of_order: 64,
+        recoveries: 16,
+        controls: 0,
+        listeners: LISTENERS,
+        neighbors: 4,
+    };
     let supplied = capacity.bytes();
     let before = resident();
     let link = LinkConfig { capacity, ipv6, ..LinkConfig::new(1500, true) };

@@ -4,7 +4,7 @@ use core::net::IpAddr;
 
 use luna_core::socket::{Sockets, SocketsConfig, SocketsStorage};
 use luna_core::stack::{FlowEntry, Listener, Neighbor, Storage};
-use luna_core::tcp::{Connection, OutOfOrder, Recovery, Segment, SendEntry, TcpConfig};
+use luna_core::tcp::{Connection, Control, OutOfOrder, Recovery, Segment, SendEntry, TcpConfig};
 use luna_core::time::Instant;
 use luna_core::zbuf::Pool;
 
@@ -24,6 +24,7 @@ pub fn leak(config: SocketsConfig<'_>, now: Instant) -> (Sockets<'static>, &'sta
         segments: slice::<Segment>(4096),
         out_of_order: slice::<OutOfOrder>(1024),
         recoveries: slice::<Recovery>(16),
+        controls: slice::<Control>(64),
         listeners: slice::<Listener>(16),
         neighbors: slice::<Neighbor>(8),
     };

@@ -7,7 +7,6 @@
 use super::Stack;
 use crate::nic::{NicQueue, TxFrags, TxMeta};
 use crate::slab::NIL;
-use crate::tcp::congestion::CongestionControl;
 use crate::tcp::segments::{Segment, SegmentFlags};
 use crate::tcp::send_queue::{Cursor, PlainGather, SendQueue};
 use crate::time::Instant;
@@ -30,7 +29,8 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let offload = caps.tx_checksum;
         let max_frags = usize::from(caps.max_tx_segments).saturating_sub(1).max(1);
         let Some(template) = &c.cold.template else { return false };
-        if c.has_sack_blocks() || !c.flags.timestamps() || c.flags.disorder() || c.flags.persist() {
+        let careful = c.flags.bits() & crate::tcp::ecn::careful_flags().bits() != 0;
+        if careful || c.has_sack_blocks() || !c.flags.timestamps() {
             return false;
         }
         let edge = c.window_edge();

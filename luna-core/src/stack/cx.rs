@@ -145,7 +145,7 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
         }
         let key = self.choose_port(&to, local)?;
         let s = &mut *self.stack;
-        let slot = s.new_connection(State::SynSent, &key, path as u8, to.profile).ok_or(ConnectError::Full)?;
+        let slot = s.new_connection(State::SynSent, &key, path as u8, to.profile)?;
         let c = s.conns.at_mut(slot);
         c.cold.user = to.user;
         c.cold.give_up_at = s.now + s.profiles.at(c.profile).connect_timeout;

@@ -240,6 +240,8 @@ impl<Q: NicQueue> Stack<'_, Q> {
         crate::fmt::log_debug!("connection {} is over: {}", id.as_u64(), reason.as_str());
         // From here on the name is stale: callbacks cannot act on this connection.
         c.flags.set_detached(true);
+        self.release_control(slot);
+        let c = self.conns.at_mut(slot);
         c.segments.clear(&mut self.segments);
         c.out_of_order.clear(&mut self.out_of_order);
         c.drop_record(&mut self.recoveries);
@@ -265,6 +267,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
     /// Gives the slot back; its next user has another generation.
     pub(super) fn free(&mut self, slot: u32) {
         self.wheel.cancel(&mut self.conns, slot);
+        self.release_control(slot);
         let c = self.conns.at_mut(slot);
         let (key, profile) = (c.key, c.profile);
         self.profiles.give_back(profile.into());

@@ -115,6 +115,12 @@ impl<Q: NicQueue> Stack<'_, Q> {
             return;
         }
         self.last = slot;
+        if packet.shim_len != 0 {
+            self.take_telemetry(slot, &packet, &frame.data);
+        }
+        if self.conns.at(slot).owes_other_echo(&packet) {
+            self.ack_at_once(slot);
+        }
         let our_mss = self.our_mss(slot, &packet);
         let (conn, mut env) = self.split(slot);
         let outcome = conn.input(&mut env, &packet, frame.data, our_mss);
@@ -173,7 +179,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         );
         let Ok(template) = template else { return };
         let head = SegmentHead { seq, ack, flags, window: 0, ts: None, ecn: 0, options: None };
-        if self.transmit_bare(path, &template, &head) {
+        if self.transmit_bare(path, &template, &head, &super::telemetry::TxShim::default()) {
             self.counters.resets_out += 1;
         }
     }
@@ -224,7 +230,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let (seq, ack, path) = (c.snd_nxt, c.rcv_nxt, c.path);
         let flags = TcpFlags::RST.union(TcpFlags::ACK);
         let head = SegmentHead { seq, ack, flags, window: 0, ts: None, ecn: 0, options: None };
-        if self.transmit_bare(path, &template, &head) {
+        if self.transmit_bare(path, &template, &head, &super::telemetry::TxShim::default()) {
             self.counters.resets_out += 1;
         }
     }

@@ -167,6 +167,8 @@ pub enum ConnectError {
     BadAddress,
     /// No such profile.
     NoProfile,
+    /// The pool of congestion controllers is full.
+    ControlsFull,
 }
 
 impl fmt::Display for ConnectError {
@@ -179,6 +181,7 @@ impl fmt::Display for ConnectError {
             Self::Full => "the connection table is full",
             Self::BadAddress => "not an address and port that one can connect to",
             Self::NoProfile => "no such profile",
+            Self::ControlsFull => "the pool of congestion controllers is full",
         })
     }
 }

@@ -19,12 +19,14 @@ mod invariants;
 mod keepalive;
 mod listener;
 mod output;
+mod pace;
 mod passive;
 mod path;
 mod retransmit;
 mod secrets;
 mod settings;
 mod storage;
+mod telemetry;
 mod timers;
 mod transmit;
 mod wheel;
@@ -34,6 +36,7 @@ use core::net::IpAddr;
 use crate::counters::Counters;
 use crate::nic::{NicQueue, QueueStats, RX_BURST, RxBurst};
 use crate::slab::{NIL, Slab};
+use crate::tcp::congestion::Controls;
 use crate::tcp::connection::Connection;
 use crate::tcp::input::Env;
 use crate::tcp::reassembly::OutOfOrders;
@@ -56,6 +59,7 @@ pub use storage::{Neighbor, Storage};
 
 use flood::Flood;
 use flow::FlowTable;
+use pace::PaceRing;
 use path::Path;
 use secrets::Secrets;
 use wheel::Wheel;
@@ -114,10 +118,13 @@ pub struct Stack<'m, Q> {
     sends: SendEntries<'m>,
     out_of_order: OutOfOrders<'m>,
     recoveries: Recoveries<'m>,
+    controls: Controls<'m>,
     listeners: &'m mut [Listener],
     neighbors: &'m mut [Neighbor],
     paths: heapless::Vec<Path<Q>, MAX_PATHS>,
     wheel: Wheel,
+    /// Connections that wait for their pace.
+    pace: PaceRing,
     challenge: ChallengeLimit,
     counters: Counters,
     copies: TxCopies,
@@ -189,10 +196,12 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
             sends: Slab::new(storage.sends),
             out_of_order: Slab::new(storage.out_of_order),
             recoveries: Slab::new(storage.recoveries),
+            controls: Slab::new(storage.controls),
             listeners: storage.listeners,
             neighbors: storage.neighbors,
             paths: heapless::Vec::new(),
             wheel: Wheel::new(now),
+            pace: PaceRing::new(now),
             challenge: ChallengeLimit { left: 0, until: Instant::ZERO },
             counters: Counters::default(),
             copies: TxCopies::default(),
@@ -270,6 +279,9 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
         if self.entries_wanted > 0 && self.sends.available() >= self.entries_wanted {
             self.tell_writable(app);
         }
+        if !self.pace.is_empty() {
+            self.resume_paced();
+        }
         let sent = self.flush_dirty(app);
         for path in &mut self.paths {
             path.queue.flush();
@@ -278,7 +290,8 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
         if self.was_busy || fired || self.stalled.head != NIL || self.linger.head != NIL {
             Turn::Busy
         } else {
-            Turn::IdleUntil(self.wheel.next())
+            let timer = self.wheel.next();
+            Turn::IdleUntil(if self.pace.is_empty() { timer } else { timer.min(self.pace.next()) })
         }
     }
 
@@ -417,7 +430,9 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
             segments: &mut self.segments,
             sends: &mut self.sends,
             recoveries: &mut self.recoveries,
+            controls: &mut self.controls,
             counters: &mut self.counters,
+            ece: false,
         };
         let env =
             Env { ack, out_of_order: &mut self.out_of_order, challenge: &mut self.challenge, now_ms: self.now_ms };

@@ -182,6 +182,9 @@ impl<Q: NicQueue> Stack<'_, Q> {
         if self.output_burst(slot) {
             return Output::Done;
         }
+        if self.conns.at(slot).flags.careful() {
+            self.resume_idle(slot);
+        }
         let c = self.conns.at(slot);
         let mut pipe = c.pipe(&self.recoveries, &self.segments);
         let cwnd = c.send_window(&self.recoveries);
@@ -196,7 +199,9 @@ impl<Q: NicQueue> Stack<'_, Q> {
             let flight = c.in_flight();
             let mut len = unsent.min(mss);
             let cwnd_room = cwnd.saturating_sub(pipe);
-            if len > cwnd_room && pipe > 0 {
+            // A paced connection is held by its rate; a window that is no multiple of a segment is rounded up.
+            let held = len > cwnd_room && (cwnd_room == 0 || !(c.flags.careful() && c.cold.modes.paced()));
+            if held && pipe > 0 {
                 c.flags.set_cwnd_limited(true);
                 return Output::Done;
             }
@@ -225,6 +230,10 @@ impl<Q: NicQueue> Stack<'_, Q> {
                 self.counters.no_segment_record += 1;
                 return Output::Stalled;
             }
+            if self.conns.at(slot).flags.careful() && self.must_wait(slot) {
+                return Output::Done;
+            }
+            let c = self.conns.at(slot);
             let last = len == unsent;
             let piece = Piece { seq: c.snd_nxt, at: c.send.next, len, fin: fin && last, push: last };
             let (sent, at) = match self.transmit_data(slot, &piece) {
@@ -234,6 +243,9 @@ impl<Q: NicQueue> Stack<'_, Q> {
             };
             let fin = piece.fin && sent == len;
             self.record(slot, &piece, sent, at, fin);
+            if self.conns.at(slot).flags.careful() {
+                self.pace(slot, sent);
+            }
             pipe += sent;
             if sent == 0 && !fin {
                 return Output::Stalled;
@@ -284,6 +296,19 @@ impl<Q: NicQueue> Stack<'_, Q> {
                 _ => State::FinWait1,
             };
             c.set_state(&mut self.counters, next);
+        }
+    }
+
+    /// The first new data after a while: the window may have decayed.
+    #[cold]
+    fn resume_idle(&mut self, slot: u32) {
+        let (conn, env) = self.split(slot);
+        if conn.unsent() > 0
+            && let Some(idle) = conn.take_idle(env.now_ms)
+        {
+            let before = conn.congestion.window();
+            conn.congestion_resumes(idle, env.ack.config, env.ack.controls);
+            env.ack.counters.idle_decays += u64::from(conn.congestion.window() < before);
         }
     }
 

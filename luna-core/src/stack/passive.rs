@@ -1,8 +1,10 @@
 //! Segments of no connection (RFC 9293 §3.10.7.1 and .2): listeners, their backlog, SYN cookies behind it (RFC 4987).
 
 use super::flow::FlowKey;
-use super::{Stack, listener};
+use super::telemetry::TxShim;
+use super::{ConnectError, Stack, listener};
 use crate::nic::NicQueue;
+use crate::tcp::congestion::CongestionKind;
 use crate::tcp::handshake::{syn_mss, syn_window};
 use crate::tcp::{ProfileId, State, cookie};
 use crate::wire::{HeaderTemplate, SackBlocks, SegmentHead, TcpFlags, TcpOptions, TcpPacket};
@@ -75,6 +77,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
             let now_ms = self.now_ms;
             let conn = self.conns.at_mut(slot);
             conn.take_syn(packet.tcp.seq, packet.tcp.window, &options, our_mss, now_ms, config);
+            conn.take_offers(packet.tcp.flags, &options, config, &mut self.controls, &mut self.counters);
             self.counters.passive_opens += 1;
             self.mark_dirty(slot);
             self.arm(slot);
@@ -84,9 +87,13 @@ impl<Q: NicQueue> Stack<'_, Q> {
     /// A connection in SYN-RECEIVED that counts against the backlog of listener `l`.
     fn half_open(&mut self, path: u8, packet: &TcpPacket, key: &FlowKey, l: u32) -> Option<u32> {
         let profile = self.profile_of(l);
-        let Some(slot) = self.new_connection(State::SynReceived, key, path, profile) else {
-            self.counters.connections_full += 1;
-            return None;
+        let slot = match self.new_connection(State::SynReceived, key, path, profile) {
+            Ok(slot) => slot,
+            Err(ConnectError::ControlsFull) => return None,
+            Err(_) => {
+                self.counters.connections_full += 1;
+                return None;
+            }
         };
         let patience = self.profiles.get(profile).connect_timeout;
         let conn = self.conns.at_mut(slot);
@@ -135,6 +142,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
             sack_permitted: with && config.sack && syn.sack_permitted,
             timestamps: timestamps.map(|(echo, _)| (cookie::mark(tsval, syn.window_scale, syn.sack_permitted), echo)),
             sack: SackBlocks::EMPTY,
+            telemetry: false,
         };
         let head = SegmentHead {
             seq,
@@ -145,7 +153,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
             ecn: 0,
             options: Some(&options),
         };
-        if self.transmit_bare(path, &template, &head) {
+        if self.transmit_bare(path, &template, &head, &TxShim::default()) {
             self.counters.syn_cookies_out += 1;
             self.flooded(path, packet, l, our_mss);
         }
@@ -191,6 +199,8 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let conn = self.conns.at_mut(slot);
         conn.start_at(iss);
         conn.take_syn(irs, tcp.window, &syn, our_mss, now_ms, config);
+        // A cookie has no room for more: neither ECN nor telemetry was agreed on.
+        conn.take_offers(TcpFlags::NONE, &syn, config, &mut self.controls, &mut self.counters);
         // Our answer left long ago.
         conn.snd_nxt = iss + 1;
         conn.flags.set_syn_pending(false);
@@ -203,12 +213,24 @@ impl<Q: NicQueue> Stack<'_, Q> {
         self.listeners.get(listener as usize).and_then(|x| x.bind).map_or(ProfileId::DEFAULT, |b| b.profile)
     }
 
-    /// A slot with its flow entry, or `None` when a table is full.
-    pub(super) fn new_connection(&mut self, state: State, key: &FlowKey, path: u8, profile: ProfileId) -> Option<u32> {
+    /// A slot with its flow entry and its controller. A full pool of controllers is counted here, full tables are the
+    /// caller's to count.
+    pub(super) fn new_connection(
+        &mut self,
+        state: State,
+        key: &FlowKey,
+        path: u8,
+        profile: ProfileId,
+    ) -> Result<u32, ConnectError> {
         if self.flows.is_full() {
-            return None;
+            return Err(ConnectError::Full);
         }
-        let slot = self.conns.alloc()?;
+        let kind = self.profiles.get(profile).congestion;
+        if kind != CongestionKind::NewReno && self.controls.available() == 0 {
+            self.counters.controls_full += 1;
+            return Err(ConnectError::ControlsFull);
+        }
+        let slot = self.conns.alloc().ok_or(ConnectError::Full)?;
         let iss = self.secrets.initial_sequence(key, self.now);
         let ts_offset = self.secrets.flow(key).timestamp_offset();
         self.profiles.take(profile);
@@ -216,9 +238,10 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let conn = self.conns.at_mut(slot);
         conn.open(*key, (path, profile.into()), iss, ts_offset, config);
         conn.set_state(&mut self.counters, state);
-        // Checked above.
+        // Both were checked above.
+        let _ = conn.take_control(slot, kind, config, &mut self.controls);
         let _ = self.flows.insert(key, slot);
-        Some(slot)
+        Ok(slot)
     }
 }
 

@@ -32,7 +32,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
     /// [`Stale`].
     pub fn info(&self, conn: ConnId) -> Result<TcpInfo, Stale> {
         let c = self.conns.at(self.slot_of(conn)?);
-        Ok(c.info(self.profiles.at(c.profile), &self.recoveries))
+        Ok(c.info(self.profiles.at(c.profile), &self.recoveries, &self.controls))
     }
 
     /// The state of a connection.
@@ -75,7 +75,7 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
     }
 
     /// Gives a connection other settings from now on. What both ends agreed on in the handshake stays: segment size,
-    /// window scale, timestamps, SACK; timers that run run out as they were set.
+    /// window scale, timestamps, SACK, ECN, the congestion controller; timers that run run out as they were set.
     ///
     /// # Errors
     /// [`Stale`], also for a number that does not stand for anything.

@@ -4,7 +4,7 @@ use core::net::IpAddr;
 
 use super::flow::FlowEntry;
 use super::listener::Listener;
-use crate::tcp::{Connection, OutOfOrder, Recovery, Segment, SendEntry, State};
+use crate::tcp::{Connection, Control, OutOfOrder, Recovery, Segment, SendEntry, State};
 use crate::wire::MacAddr;
 
 /// A neighbour table entry.
@@ -27,6 +27,8 @@ pub struct Storage<'m> {
     pub out_of_order: &'m mut [OutOfOrder],
     /// Connections in loss recovery at one time; others then have to do with the timer.
     pub recoveries: &'m mut [Recovery],
+    /// State of congestion controllers other than NewReno, one for each connection that has one. May be empty.
+    pub controls: &'m mut [Control],
     /// Listeners.
     pub listeners: &'m mut [Listener],
     /// Neighbours, all paths together.
@@ -48,6 +50,7 @@ impl Storage<'_> {
         self.segments.fill_with(Segment::default);
         self.out_of_order.fill_with(OutOfOrder::default);
         self.recoveries.fill_with(Recovery::default);
+        self.controls.fill_with(Control::default);
         self.neighbors.fill_with(Neighbor::default);
     }
 }

@@ -54,6 +54,12 @@ impl<Q: NicQueue> Stack<'_, Q> {
         if self.conns.at(slot).cold.keep_at <= now && !self.keepalive(slot, app) {
             return;
         }
+        let c = self.conns.at_mut(slot);
+        if c.flags.careful() && c.cold.modes.paced() && c.unsent() > 0 {
+            self.mark_dirty(slot);
+        }
+        let c = self.conns.at_mut(slot);
+        c.note_idle(self.now_ms, self.profiles.at(c.profile));
         self.arm(slot);
         self.arm_keepalive(slot);
     }

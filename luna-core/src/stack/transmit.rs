@@ -1,10 +1,13 @@
 //! From a decision to a frame: header obj, payload fragments, checksum, queue.
 
 use super::Stack;
+use super::telemetry::TxShim;
 use crate::nic::{NicQueue, TxFrags, TxMeta};
 use crate::tcp::State;
+use crate::tcp::congestion::CongestionKind;
 use crate::tcp::send_queue::{Cursor, Gather, SendQueue};
 use crate::time::Instant;
+use crate::wire::int;
 use crate::wire::{
     HeaderTemplate, SackBlocks, SegmentHead, SeqNum, TcpFlags, TcpOptions, tcp_checksum, write_tcp_checksum,
 };
@@ -31,8 +34,15 @@ pub(super) enum Sent {
 
 /// Fills the checksum in, or leaves the rest to the device.
 #[inline(always)]
-fn finish_checksum(template: &HeaderTemplate, header: &mut ZbufMut, frags: &[Frag], tcp_len: u32, offload: bool) {
-    let l4 = template.l2l3_len();
+fn finish_checksum(
+    template: &HeaderTemplate,
+    header: &mut ZbufMut,
+    frags: &[Frag],
+    tcp_len: u32,
+    shim_len: usize,
+    offload: bool,
+) {
+    let l4 = template.l2l3_len() + shim_len;
     let pseudo = template.pseudo_sum(tcp_len);
     let sum = if offload {
         pseudo.fold()
@@ -41,6 +51,15 @@ fn finish_checksum(template: &HeaderTemplate, header: &mut ZbufMut, frags: &[Fra
         tcp_checksum(pseudo, tcp, frags.iter().map(|f| f.bytes().unwrap_or_default()))
     };
     write_tcp_checksum(header, l4, sum);
+}
+
+/// The shim goes between IP and TCP.
+#[inline(always)]
+fn insert_shim(template: &HeaderTemplate, header: &mut ZbufMut, tcp_header_len: usize, ipv6: bool, shim: &TxShim) {
+    if !shim.is_empty() {
+        let whole = int::insert(header, template.l2l3_len(), tcp_header_len, ipv6, shim.as_slice());
+        debug_assert!(whole, "the header was made with a gap");
+    }
 }
 
 #[inline(always)]
@@ -59,6 +78,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
     /// Sends a piece of the stream. Acknowledges along; the caller keeps the books of what was sent.
     #[inline]
     pub(super) fn transmit_data(&mut self, slot: u32, piece: &Piece) -> Sent {
+        let shim = self.shim_for(slot, piece.len > 0);
         let c = self.conns.at_mut(slot);
         let Some(path) = self.paths.get_mut(usize::from(c.path)) else { return Sent::Stalled };
         let Some(template) = &c.cold.template else { return Sent::Stalled };
@@ -74,7 +94,9 @@ impl<Q: NicQueue> Stack<'_, Q> {
             flags = flags.union(TcpFlags::PSH);
         }
         let ts = c.flags.timestamps().then(|| (c.tsval(self.now_ms), c.ts_recent));
-        let mut head = SegmentHead { seq: piece.seq, ack: c.rcv_nxt, flags, window, ts, ecn: 0, options: None };
+        flags |= c.ecn_flags(piece.seq, piece.len);
+        let ecn = if piece.len > 0 { c.ecn_field(piece.seq) } else { 0 };
+        let mut head = SegmentHead { seq: piece.seq, ack: c.rcv_nxt, flags, window, ts, ecn, options: None };
         let sack = c.has_sack_blocks().then(|| {
             let blocks = c.sack_blocks(&self.out_of_order, 3);
             TcpOptions { sack: blocks, timestamps: ts, ..TcpOptions::default() }
@@ -83,7 +105,10 @@ impl<Q: NicQueue> Stack<'_, Q> {
         head.options = sack.as_ref();
         let tcp_header_len = head.tcp_header_len();
         let header_len = template.header_len(&head);
-        header.set_len(header_len as u32);
+        if header.set_len((header_len + shim.len()) as u32) as usize != header_len + shim.len() {
+            self.counters.no_header_obj += 1;
+            return Sent::Stalled;
+        }
         // Blocks take the place of payload: a frame never exceeds the MTU.
         let len = piece.len.min(u32::from(c.mss).saturating_sub((tcp_header_len - plain) as u32));
         let to = Gather {
@@ -109,8 +134,12 @@ impl<Q: NicQueue> Stack<'_, Q> {
         if let Some(out) = header.get_mut(..header_len) {
             template.emit(out, &head, sent);
         }
-        finish_checksum(template, &mut header, &self.frags, tcp_header_len as u32 + sent, caps.tx_checksum);
-        let meta = meta(template, tcp_header_len, c.key.addrs_are_v6(), path.config.vlan.is_some(), caps.tx_checksum);
+        let ipv6 = c.key.addrs_are_v6();
+        // No device finds TCP behind a shim.
+        let offload = caps.tx_checksum && shim.is_empty();
+        insert_shim(template, &mut header, tcp_header_len, ipv6, &shim);
+        finish_checksum(template, &mut header, &self.frags, tcp_header_len as u32 + sent, shim.len(), offload);
+        let meta = meta(template, tcp_header_len, ipv6, path.config.vlan.is_some(), offload);
         let refused = {
             let lent: TxFrags<'_> = self.frags.iter().map(Frag::lend).collect();
             path.queue.tx(header, &lent, meta).is_err()
@@ -128,19 +157,27 @@ impl<Q: NicQueue> Stack<'_, Q> {
             c.flags.set_dsack(false);
             self.counters.dsacks_out += 1;
         }
+        if flags.cwr() {
+            c.cwr_sent();
+        }
         self.counters.segments_out += 1;
+        if !shim.is_empty() {
+            self.shim_sent(slot);
+        }
         Sent::Bytes(sent, at)
     }
 
     /// Sends a bare acknowledgment with sequence number `seq`. False when it could not leave.
     #[inline]
     pub(super) fn transmit_ack(&mut self, slot: u32, seq: SeqNum) -> bool {
+        let shim = self.shim_for(slot, false);
         let c = self.conns.at_mut(slot);
         let Some(template) = c.cold.template else { return false };
         let edge = c.window_edge();
         let window = (edge.distance_from(c.rcv_nxt) >> c.rcv_scale).min(0xffff) as u16;
         let ts = c.flags.timestamps().then(|| (c.tsval(self.now_ms), c.ts_recent));
-        let mut head = SegmentHead { seq, ack: c.rcv_nxt, flags: TcpFlags::ACK, window, ts, ecn: 0, options: None };
+        let flags = TcpFlags::ACK | c.echo_flag();
+        let mut head = SegmentHead { seq, ack: c.rcv_nxt, flags, window, ts, ecn: 0, options: None };
         let path = c.path;
         let options;
         if c.has_sack_blocks() {
@@ -149,8 +186,11 @@ impl<Q: NicQueue> Stack<'_, Q> {
             options = TcpOptions { sack: blocks, timestamps: ts, ..TcpOptions::default() };
             head.options = Some(&options);
         }
-        if !self.transmit_bare(path, &template, &head) {
+        if !self.transmit_bare(path, &template, &head, &shim) {
             return false;
+        }
+        if !shim.is_empty() {
+            self.shim_sent(slot);
         }
         let c = self.conns.at_mut(slot);
         c.rcv_adv = edge;
@@ -171,23 +211,33 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let config = self.profiles.at(c.profile);
         let (path, remote) = (c.path, c.key.addrs().0);
         let Some(template) = c.cold.template else { return false };
-        let options = c.syn_options(self.mss_for(path, remote, config), now_ms, config);
+        let offer = c.congestion_kind(&self.controls) == CongestionKind::Hpcc && self.can_shim(path);
+        let mss = self.mss_for(path, remote, config);
+        let c = self.conns.at_mut(slot);
+        let options = c.syn_options(mss, now_ms, config, offer);
+        let ecn = c.syn_ecn(config, &self.controls);
         let answer = c.state == State::SynReceived;
         let head = SegmentHead {
             seq: c.cold.iss,
             ack: if answer { c.rcv_nxt } else { SeqNum(0) },
-            flags: if answer { TcpFlags::SYN.union(TcpFlags::ACK) } else { TcpFlags::SYN },
+            flags: ecn.union(if answer { TcpFlags::SYN.union(TcpFlags::ACK) } else { TcpFlags::SYN }),
             window: crate::tcp::handshake::syn_window(config) as u16,
             ts: None,
             ecn: 0,
             options: Some(&options),
         };
-        self.transmit_bare(path, &template, &head)
+        self.transmit_bare(path, &template, &head, &TxShim::default())
     }
 
     /// Sends a segment without payload.
     #[inline]
-    pub(super) fn transmit_bare(&mut self, path: u8, template: &HeaderTemplate, head: &SegmentHead<'_>) -> bool {
+    pub(super) fn transmit_bare(
+        &mut self,
+        path: u8,
+        template: &HeaderTemplate,
+        head: &SegmentHead<'_>,
+        shim: &TxShim,
+    ) -> bool {
         let Some(path) = self.paths.get_mut(usize::from(path)) else { return false };
         let caps = *path.queue.caps();
         let Some(mut header) = path.queue.header_pool().alloc() else {
@@ -195,12 +245,20 @@ impl<Q: NicQueue> Stack<'_, Q> {
             return false;
         };
         let tcp_header_len = head.tcp_header_len();
-        header.set_len(template.header_len(head) as u32);
-        template.emit(&mut header, head, 0);
-        finish_checksum(template, &mut header, &[], tcp_header_len as u32, caps.tx_checksum);
+        let header_len = template.header_len(head);
+        if header.set_len((header_len + shim.len()) as u32) as usize != header_len + shim.len() {
+            self.counters.no_header_obj += 1;
+            return false;
+        }
+        if let Some(out) = header.get_mut(..header_len) {
+            template.emit(out, head, 0);
+        }
         let vlan = path.config.vlan.is_some();
         let ipv6 = template.l2l3_len() - if vlan { 18 } else { 14 } == 40;
-        let meta = meta(template, tcp_header_len, ipv6, vlan, caps.tx_checksum);
+        let offload = caps.tx_checksum && shim.is_empty();
+        insert_shim(template, &mut header, tcp_header_len, ipv6, shim);
+        finish_checksum(template, &mut header, &[], tcp_header_len as u32, shim.len(), offload);
+        let meta = meta(template, tcp_header_len, ipv6, vlan, offload);
         if path.queue.tx(header, &[], meta).is_err() {
             self.counters.tx_queue_full += 1;
             return false;

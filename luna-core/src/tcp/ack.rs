@@ -2,13 +2,14 @@
 //! else is in [`super::recovery`].
 
 use super::config::TcpConfig;
+use super::congestion::Controls;
 use super::connection::Connection;
 use super::recovery::Recoveries;
 use super::segments::{SegmentFlags, Segments};
 use super::send_queue::{Cursor, SendEntries, SendQueue};
 use crate::counters::Counters;
 use crate::slab::NIL;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::SeqNum;
 
 /// What acknowledgment processing needs beside the connection.
@@ -18,7 +19,10 @@ pub(crate) struct AckEnv<'a, 'm> {
     pub(crate) segments: &'a mut Segments<'m>,
     pub(crate) sends: &'a mut SendEntries<'m>,
     pub(crate) recoveries: &'a mut Recoveries<'m>,
+    pub(crate) controls: &'a mut Controls<'m>,
     pub(crate) counters: &'a mut Counters,
+    /// The acknowledgment carries ECE.
+    pub(crate) ece: bool,
 }
 
 impl Connection {
@@ -34,7 +38,7 @@ impl Connection {
     pub(crate) fn ack_advance_in_line(&mut self, env: &mut AckEnv<'_, '_>, ack: SeqNum) {
         let acked = ack.distance_from(self.snd_una);
         self.snd_una = ack;
-        self.free_acked(env, ack);
+        let rtt = self.free_acked(env, ack);
         if self.snd_una == self.snd_nxt {
             self.rto_at = Instant::FAR;
             self.cold.give_up_at = Instant::FAR;
@@ -42,12 +46,12 @@ impl Connection {
             self.arm_timer(env.now, env.config);
             self.cold.give_up_at = env.now + env.config.user_timeout;
         }
-        self.grow(acked);
+        self.congestion_acked(env, acked, rtt);
     }
 
     /// Frees the records of what `ack` covers, in one piece, and samples the RTT from the newest of them.
     #[inline(always)]
-    fn free_acked(&mut self, env: &mut AckEnv<'_, '_>, ack: SeqNum) {
+    fn free_acked(&mut self, env: &mut AckEnv<'_, '_>, ack: SeqNum) -> Option<Duration> {
         let first = self.segments.head;
         let (mut at, mut last, mut count) = (first, NIL, 0);
         let mut seen = SegmentFlags::default();
@@ -80,9 +84,12 @@ impl Connection {
         // Karn: an acknowledgment that covers a retransmission, or what had arrived before it, measures the repair.
         if (count > 0 || partial) && !seen.retransmitted() && !seen.sacked() {
             env.counters.rtt_samples += 1;
-            self.rtt.sample(env.now, env.now.since(sent_at), env.config);
+            let rtt = env.now.since(sent_at);
+            self.rtt.sample(env.now, rtt, env.config);
             self.backoff = 0;
+            return Some(rtt);
         }
+        None
     }
 
     /// Only part of the first record is acknowledged: its rest stays.

@@ -1,5 +1,7 @@
 //! Settings of connections, with presets.
 
+use super::congestion::{CongestionKind, HpccConfig};
+use super::ecn::Ecn;
 use crate::time::Duration;
 
 /// Every constant that a deployment, a peer or a conformance suite may want otherwise.
@@ -79,6 +81,13 @@ pub struct TcpConfig {
     pub ttl: u8,
     /// IPv4 type of service or IPv6 traffic class; its two low bits belong to ECN and are not taken from here.
     pub tos: u8,
+    /// Which controller a connection begins with. All but NewReno take state from
+    /// [`Storage::controls`](crate::stack::Storage::controls).
+    pub congestion: CongestionKind,
+    /// Explicit congestion notification (RFC 3168).
+    pub ecn: Ecn,
+    /// What HPCC must know of the network.
+    pub hpcc: HpccConfig,
 }
 
 impl TcpConfig {
@@ -117,6 +126,9 @@ impl TcpConfig {
         nagle: false,
         ttl: 64,
         tos: 0,
+        congestion: CongestionKind::NewReno,
+        ecn: Ecn::Accept,
+        hpcc: HpccConfig::DEFAULT,
     };
 
     /// For peers that delay acknowledgments as Linux does (40 ms): a floor of 200 ms under the timeout.

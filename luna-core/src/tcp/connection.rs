@@ -3,7 +3,10 @@
 use static_assertions::const_assert;
 
 use super::config::TcpConfig;
-use super::congestion::{Congestion, NewReno};
+#[cfg(test)]
+use super::congestion::Window;
+use super::congestion::{Congestion, CongestionKind, Controls};
+use super::ecn::Modes;
 use super::profiles::ProfileRef;
 use super::reassembly::Reassembly;
 use super::recovery::{Recoveries, Recovery};
@@ -77,6 +80,14 @@ bitfield::bitfield! {
     pub(crate) dsack, set_dsack: 25;
     /// The peer's FIN came ahead of its turn.
     pub(crate) fin_ahead, set_fin_ahead: 26;
+    /// Its controller is in the pool: `cold.control`.
+    pub(crate) controlled, set_controlled: 27;
+    /// Output has something in `cold.modes` to see to.
+    pub(crate) careful, set_careful: 28;
+    /// Acknowledgments carry ECE.
+    pub(crate) echo_ce, set_echo_ce: 29;
+    /// New data is sent as ECN-capable.
+    pub(crate) ect, set_ect: 30;
 }
 
 impl Flags {
@@ -189,6 +200,16 @@ pub(crate) struct Cold {
     pub(crate) soft_error: Option<CloseReason>,
     pub(crate) retransmits: u32,
     pub(crate) rtos: u32,
+    /// Controller in the pool; [`NIL`] for none.
+    pub(crate) control: u32,
+    pub(crate) modes: Modes,
+    /// A window that was cut for a mark ends here.
+    pub(crate) cut_point: SeqNum,
+    /// Since when nothing was sent, in ms.
+    pub(crate) idle_ms: u32,
+    /// Marked segments received, and echoes of marks.
+    pub(crate) ce_in: u32,
+    pub(crate) ece_in: u32,
     /// Next free slot.
     pub(crate) next: u32,
 }
@@ -259,6 +280,12 @@ impl Default for Connection {
                 soft_error: None,
                 retransmits: 0,
                 rtos: 0,
+                control: NIL,
+                modes: Modes::default(),
+                cut_point: SeqNum(0),
+                idle_ms: 0,
+                ce_in: 0,
+                ece_in: 0,
                 next: NIL,
             },
         }
@@ -327,6 +354,18 @@ pub struct TcpInfo {
     pub reo_wnd_mult: u8,
     /// Least round-trip time of the last minute.
     pub min_rtt: Duration,
+    /// Congestion control.
+    pub congestion: CongestionKind,
+    /// Slow start threshold in bytes; `u32::MAX` before the first sign of congestion.
+    pub ssthresh: u32,
+    /// Bytes per second at which transmissions are paced.
+    pub pacing_rate: Option<u64>,
+    /// ECN was agreed on.
+    pub ecn: bool,
+    /// Segments received that a router had marked.
+    pub ce_received: u32,
+    /// Acknowledgments received that echo a mark.
+    pub ece_received: u32,
 }
 
 impl Connection {
@@ -419,19 +458,13 @@ impl Connection {
         self.rto_at.min(self.ack_at).min(self.cold.give_up_at)
     }
 
-    /// Sets the congestion window once the segment size is known.
-    pub(crate) fn start_congestion(&mut self, config: &TcpConfig) {
-        let cwnd = u32::from(config.initial_window.max(1)) * u32::from(self.mss);
-        self.congestion = Congestion::NewReno(NewReno::new(cwnd));
-    }
-
     /// A window of `cwnd` bytes, as if the path had been found to hold that.
     #[cfg(test)]
     pub(crate) fn congestion_for_tests(&mut self, cwnd: u32) {
-        self.congestion = Congestion::NewReno(NewReno::new(cwnd));
+        self.congestion = Congestion { window: Window::new(cwnd), ..Congestion::default() };
     }
 
-    pub(crate) fn info(&self, config: &TcpConfig, recoveries: &Recoveries<'_>) -> TcpInfo {
+    pub(crate) fn info(&self, config: &TcpConfig, recoveries: &Recoveries<'_>, controls: &Controls<'_>) -> TcpInfo {
         let marks = self.record(recoveries).map(Recovery::marks).unwrap_or_default();
         TcpInfo {
             state: self.state,
@@ -459,6 +492,12 @@ impl Connection {
             reordering_seen: self.flags.reordering_seen(),
             reo_wnd_mult: self.cold.reo_wnd_mult,
             min_rtt: Duration::from_nanos(self.rtt.least().into()),
+            congestion: self.congestion_kind(controls),
+            ssthresh: self.congestion.window.ssthresh,
+            pacing_rate: self.pacing_rate(controls),
+            ecn: self.cold.modes.ecn(),
+            ce_received: self.cold.ce_in,
+            ece_received: self.cold.ece_in,
         }
     }
 }

@@ -40,7 +40,7 @@ pub(crate) fn syn_window(config: &TcpConfig) -> u32 {
 
 impl Connection {
     /// Options of our SYN or SYN-ACK. A SYN-ACK offers only what the peer's SYN offered.
-    pub(crate) fn syn_options(&self, mss: u16, now_ms: u32, config: &TcpConfig) -> TcpOptions {
+    pub(crate) fn syn_options(&self, mss: u16, now_ms: u32, config: &TcpConfig, offer_telemetry: bool) -> TcpOptions {
         let answer = self.state == State::SynReceived;
         let timestamps = if answer { self.flags.timestamps() } else { config.timestamps };
         let scaling = if answer { self.flags.scaling() } else { config.window_scaling };
@@ -50,6 +50,7 @@ impl Connection {
             sack_permitted: if answer { self.flags.sack() } else { config.sack },
             timestamps: timestamps.then(|| (self.tsval(now_ms), if answer { self.ts_recent } else { 0 })),
             sack: SackBlocks::EMPTY,
+            telemetry: if answer { self.cold.modes.int() } else { offer_telemetry },
         }
     }
 
@@ -93,7 +94,6 @@ impl Connection {
         }
         let mss = syn_mss(options.mss, self.key.addrs_are_v6(), our_mss, config);
         self.mss = if self.flags.timestamps() { mss - TIMESTAMPS_LEN as u16 } else { mss };
-        self.start_congestion(config);
     }
 
     /// Both SYNs are through.
@@ -141,6 +141,7 @@ impl Connection {
         }
         let (now_ms, config) = (env.now_ms, env.ack.config);
         self.take_syn(tcp.seq, tcp.window, options, our_mss, now_ms, config);
+        self.take_offers(tcp.flags, options, config, env.ack.controls, env.ack.counters);
         if tcp.flags.ack() {
             self.establish(env, tcp.ack);
             self.flags.set_ack_now(true);

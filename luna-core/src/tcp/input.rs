@@ -29,6 +29,7 @@ fn slow_flags() -> Flags {
     f.set_closed(true);
     f.set_syn_pending(true);
     f.set_fin_ahead(true);
+    f.set_echo_ce(true);
     f
 }
 
@@ -51,6 +52,7 @@ impl Connection {
             && advance | len != 0
             && self.out_of_order.is_empty()
             && self.rcv_held <= self.rcv_budget
+            && packet.ecn() != 3
             && self.fast_timestamps(env, packet, &frame)
         {
             env.ack.counters.fast_path += 1;
@@ -153,6 +155,7 @@ impl Connection {
             return Outcome::NOTHING;
         }
         let mut outcome = Outcome::NOTHING;
+        env.ack.ece = tcp.flags.ece() && self.cold.modes.ecn();
         if self.state == State::SynReceived {
             if tcp.ack != self.cold.iss + 1 || self.snd_nxt == self.cold.iss {
                 env.ack.counters.bad_ack += 1;
@@ -166,6 +169,7 @@ impl Connection {
             return outcome;
         }
         self.take_timestamp(env, packet, &options);
+        self.take_marks(env.ack.counters, packet);
         if let Some(over) = self.after_fin_acked(env) {
             return Outcome { events: over.events.union(outcome.events), ..over };
         }
@@ -339,6 +343,9 @@ impl Connection {
             self.ack_in_disorder(&mut env.ack, &seen);
         } else if tcp.ack.after(self.snd_una) {
             self.ack_advance(&mut env.ack, tcp.ack);
+        }
+        if env.ack.ece {
+            self.take_echo(&mut env.ack);
         }
         // Not from ahead of its turn: a wrong number there would outlive every right one until that turn comes.
         let newer = tcp.seq.before_eq(self.rcv_nxt)

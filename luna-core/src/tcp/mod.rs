@@ -13,15 +13,18 @@
 //! | `segments` | one record for each segment in flight |
 //! | `reassembly` | data ahead of its turn |
 //! | `config`, `profiles` | settings, and how connections of one stack get different ones |
-//! | `rtt`, `congestion` | RFC 6298; RFC 5681 and 6582 |
+//! | `rtt` | RFC 6298 |
+//! | [`congestion`] | NewReno, CUBIC, DCTCP, HPCC |
+//! | `ecn` | RFC 3168, RFC 8257's echo |
 //!
-//! Deviations: the urgent pointer is ignored; ECN and PLPMTUD are not there yet.
+//! Deviations: the urgent pointer is ignored; PLPMTUD is not there yet.
 
 mod ack;
 mod config;
 pub mod congestion;
 pub(crate) mod connection;
 pub(crate) mod cookie;
+pub(crate) mod ecn;
 pub(crate) mod handshake;
 pub(crate) mod input;
 #[cfg(any(test, feature = "invariants"))]
@@ -37,7 +40,9 @@ mod state;
 
 pub(crate) use ack::AckEnv;
 pub use config::TcpConfig;
+pub use congestion::Control;
 pub use connection::{Connection, TcpInfo};
+pub use ecn::Ecn;
 #[cfg(any(test, feature = "invariants"))]
 pub(crate) use invariants::ensure;
 pub(crate) use profiles::Profiles;

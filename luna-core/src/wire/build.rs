@@ -179,6 +179,7 @@ impl HeaderTemplate {
     #[must_use]
     pub fn with_tos(mut self, tos: u8) -> Self {
         let dscp = tos & !3;
+        // Set before the ECN field: it is cleared here.
         let l3 = self.l2l3_len().saturating_sub(ipv4::HEADER_LEN);
         let v6 = self.l2l3_len().saturating_sub(ipv6::HEADER_LEN);
         if self.l2l3_len() == PLAIN_V4 || self.l2l3_len() == TAGGED_V4 {
@@ -193,6 +194,18 @@ impl HeaderTemplate {
             *second = *second & 0x0f | dscp << 4;
         }
         self
+    }
+
+    /// Plain segments are sent with `ecn` in an IPv4 header's ECN field; others say it themselves.
+    pub(crate) fn set_plain_ecn(&mut self, ecn: u8) {
+        if self.l2l3_len() == PLAIN_V4
+            && let Some(ip) = self.l2l3.get_mut(ethernet::HEADER_LEN..PLAIN_V4)
+        {
+            ip[1] = ip[1] & !3 | ecn & 3;
+            let mut sum = Checksum::new();
+            sum.add(ip);
+            self.ip_sum = sum.fold();
+        }
     }
 
     /// The neighbour's MAC address.
@@ -283,12 +296,13 @@ impl HeaderTemplate {
         const { assert!(N == PLAIN_V4 || N == TAGGED_V4) };
         out.copy_from_slice(&self.l2l3[..N]);
         let ecn = ecn & 3;
-        // Three terms of 16 bits: two folds suffice.
-        let sum = u32::from(self.ip_sum) + u32::from(total_len) + u32::from(ecn);
+        // What the template itself says is taken out again. Four terms of 16 bits: two folds suffice.
+        let own = u32::from(!u16::from(self.l2l3[N - ipv4::HEADER_LEN + 1] & 3));
+        let sum = u32::from(self.ip_sum) + u32::from(total_len) + u32::from(ecn) + own;
         let sum = (sum & 0xffff) + (sum >> 16);
         let sum = (sum + (sum >> 16)) as u16;
         if let Some(ip) = out.last_chunk_mut::<{ ipv4::HEADER_LEN }>() {
-            ip[1] |= ecn;
+            ip[1] = ip[1] & !3 | ecn;
             put::<2, 2, _>(ip, total_len.to_be_bytes());
             put::<10, 2, _>(ip, (!sum).to_be_bytes());
         }

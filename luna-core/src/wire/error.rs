@@ -59,6 +59,8 @@ parse_errors! {
     RoutingHeader, "routing_header" => "IPv6 source routing",
     /// More IPv6 extension headers than are followed.
     TooManyExtensions, "too_many_extensions" => "too many IPv6 extension headers",
+    /// A telemetry shim whose lengths or checksum are wrong.
+    BadShim, "bad_shim" => "bad telemetry shim",
 }
 
 impl ParseError {

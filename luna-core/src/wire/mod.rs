@@ -17,6 +17,7 @@ mod bytes;
 pub mod checksum;
 mod error;
 pub mod ethernet;
+pub mod int;
 pub mod ipv4;
 pub mod ipv6;
 pub mod packet;

@@ -9,7 +9,7 @@ use super::ipv4::{self, Ipv4Header};
 use super::ipv6::Ipv6Header;
 use super::tcp::{self, TcpFlags, TcpHeader};
 use super::tcp_options::{self, fixed_timestamps};
-use super::{Checksum, PROTOCOL_TCP, ParseError};
+use super::{Checksum, PROTOCOL_TCP, ParseError, int};
 
 /// What the NIC says about one checksum.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -65,6 +65,8 @@ pub struct TcpPacket {
     pub payload_offset: u16,
     /// Length of the payload: padding is not part of it.
     pub payload_len: u16,
+    /// Length of the telemetry shim between IP and TCP; 0 without one.
+    pub shim_len: u16,
 }
 
 /// Ethernet, IPv4 and TCP without options anywhere.
@@ -183,6 +185,7 @@ impl TcpPacket {
             tcp,
             payload_offset: ethernet::HEADER_LEN as u16 + headers,
             payload_len: total_len - headers,
+            shim_len: 0,
         })
     }
 
@@ -225,11 +228,12 @@ impl TcpPacket {
         }
         let segment =
             packet.get(usize::from(ip.header_len)..usize::from(ip.total_len)).ok_or(ParseError::BadTotalLen)?;
-        if ip.protocol != PROTOCOL_TCP {
+        let (protocol, shim) = int::skip(ip.protocol, segment)?;
+        if protocol != PROTOCOL_TCP {
             return Err(ParseError::NotTcp);
         }
         let offset = u16::from(link.header_len) + u16::from(ip.header_len);
-        Self::parse_segment(link, IpAddr::V4(ip.src), IpAddr::V4(ip.dst), ip.tos, offset, segment, rx.l4)
+        Self::parse_segment(link, IpAddr::V4(ip.src), IpAddr::V4(ip.dst), ip.tos, offset, shim, segment, rx.l4)
     }
 
     fn parse_ipv6(frame: &[u8], link: &EthernetHeader, rx: RxChecksum) -> Result<Self, ParseError> {
@@ -237,24 +241,38 @@ impl TcpPacket {
         let ip = Ipv6Header::parse(packet)?;
         let (start, len) = (usize::from(ip.payload_offset), usize::from(ip.payload_len));
         let segment = packet.get(start..start + len).ok_or(ParseError::BadTotalLen)?;
-        if ip.next_header != PROTOCOL_TCP {
+        let (protocol, shim) = int::skip(ip.next_header, segment)?;
+        if protocol != PROTOCOL_TCP {
             return Err(ParseError::NotTcp);
         }
         let offset = u16::from(link.header_len) + ip.payload_offset;
-        Self::parse_segment(link, IpAddr::V6(ip.src), IpAddr::V6(ip.dst), ip.traffic_class, offset, segment, rx.l4)
+        let (src, dst) = (IpAddr::V6(ip.src), IpAddr::V6(ip.dst));
+        Self::parse_segment(link, src, dst, ip.traffic_class, offset, shim, segment, rx.l4)
     }
 
-    /// `segment`, at most 65535 bytes, stands at `offset` of the frame. In line, so that the addresses' family is known.
+    /// The shim in front of TCP. `frame` is what this was parsed from.
+    #[must_use]
+    pub fn shim<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
+        let end = usize::from(self.payload_offset).saturating_sub(self.tcp.header_len.into());
+        frame.get(end.saturating_sub(self.shim_len.into())..end).unwrap_or_default()
+    }
+
+    /// `segment`, at most 65535 bytes, stands at `offset` of the frame, behind a shim of `shim` bytes that begins it. In line,
+    /// so that the addresses' family is known.
     #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "they are what the layers below found")]
     fn parse_segment(
         link: &EthernetHeader,
         src: IpAddr,
         dst: IpAddr,
         tos: u8,
         offset: u16,
+        shim: u16,
         segment: &[u8],
         verdict: ChecksumVerdict,
     ) -> Result<Self, ParseError> {
+        let offset = offset + shim;
+        let segment = segment.get(shim.into()..).ok_or(ParseError::BadShim)?;
         let tcp = TcpHeader::parse(segment)?;
         check(verdict, || segment_holds(src, dst, segment), ParseError::BadTcpChecksum)?;
         let header_len = u16::from(tcp.header_len);
@@ -268,6 +286,7 @@ impl TcpPacket {
             tcp,
             payload_offset: offset + header_len,
             payload_len: segment.len() as u16 - header_len,
+            shim_len: shim,
         })
     }
 }
@@ -294,7 +313,8 @@ impl PlainSegment {
     pub(crate) fn read(frame: &[u8]) -> Option<Self> {
         let head = frame.first_chunk::<66>()?;
         let total_len = be16::<16, _>(head);
-        if be32::<12, _>(head) & 0xffff_ff00 != 0x0800_4500
+        // A mark (both ECN bits set) carries into the bit above; with an odd DSCP, which is no standard one, others do too.
+        if be32::<12, _>(head).wrapping_add(1) & 0xffff_ff04 != 0x0800_4500
             || be32::<20, _>(head) & 0x3fff_00ff != u32::from(PROTOCOL_TCP)
             || be16::<46, _>(head) & 0xfff7 != 0x8010
             || be32::<54, _>(head) != 0x0101_080a

@@ -159,6 +159,7 @@ mod tests {
                 sack_permitted: true,
                 timestamps: Some((numbers.1, 0)),
                 sack: SackBlocks::EMPTY,
+                telemetry: false,
             };
             let frame = syn(addrs.0, addrs.1, ports, numbers.0, &options);
             let mac = MacAddr([2, 2, 2, 2, 2, 2]);
@@ -201,6 +202,7 @@ mod tests {
         fn anything_else_is_not_plain(at in 12usize..74, bit in 0u32..8) {
             let options = TcpOptions {
                 mss: Some(1460), window_scale: Some(7), sack_permitted: true, timestamps: Some((1, 0)), sack: SackBlocks::EMPTY,
+                telemetry: false,
             };
             let mut frame = syn(0x0a00_0001, 0x0a00_0002, (1, 2), 3, &options);
             frame[at] ^= 1 << bit;

@@ -1,5 +1,7 @@
 //! TCP options: MSS (RFC 9293), window scale and timestamps (RFC 7323), SACK (RFC 2018). Unknown kinds are skipped.
 //!
+//! Telemetry for HPCC is an experimental option of ours (RFC 6994, kind 254, ExID "Lu").
+//!
 //! What is sent has a fixed order in groups of 4 bytes: MSS, SACK-permitted and timestamps together, window scale, SACK
 //! blocks. With timestamps alone that is the layout of RFC 7323 appendix A, which [`fixed_timestamps`] recognises.
 
@@ -20,6 +22,10 @@ const WINDOW_SCALE: u8 = 3;
 const SACK_PERMITTED: u8 = 4;
 const SACK: u8 = 5;
 const TIMESTAMPS: u8 = 8;
+/// For experiments, told apart by what follows (RFC 6994).
+const EXPERIMENT: u8 = 254;
+/// Telemetry shims.
+const EXID_TELEMETRY: [u8; 2] = *b"Lu";
 
 /// `NOP NOP timestamps(10)` as one big-endian word.
 const FIXED_TIMESTAMPS: u32 = u32::from_be_bytes([NOP, NOP, TIMESTAMPS, 10]);
@@ -88,6 +94,8 @@ pub struct TcpOptions {
     pub timestamps: Option<(u32, u32)>,
     /// SACK blocks.
     pub sack: SackBlocks,
+    /// The sender understands telemetry shims ([`super::int`]).
+    pub telemetry: bool,
 }
 
 impl TcpOptions {
@@ -125,6 +133,7 @@ impl TcpOptions {
                 self.timestamps = Some((be32::<0, _>(body), be32::<4, _>(body)));
             }
             (SACK, body) => self.sack = parse_sack(body)?,
+            (EXPERIMENT, body) if body == EXID_TELEMETRY => self.telemetry = true,
             (MSS | WINDOW_SCALE | SACK_PERMITTED, _) => return Err(ParseError::BadOption),
             _ => {}
         }
@@ -150,7 +159,8 @@ impl TcpOptions {
             (None, true) => 4,
             (None, false) => 0,
         };
-        mss + scale + middle
+        let telemetry = if self.telemetry { 4 } else { 0 };
+        mss + scale + middle + telemetry
     }
 
     /// The first blocks are the most recent ones (RFC 2018 section 4): those that do not fit are left out at the end.
@@ -177,6 +187,10 @@ impl TcpOptions {
         }
         if let Some(shift) = self.window_scale {
             cursor.put([NOP, WINDOW_SCALE, 3, shift]);
+        }
+        if self.telemetry {
+            let [high, low] = EXID_TELEMETRY;
+            cursor.put([EXPERIMENT, 4, high, low]);
         }
         let blocks = self.sack_that_fits();
         if blocks != 0 {

@@ -126,6 +126,7 @@ impl<'s, 'm, Q: NicQueue> Transport for CxLink<'_, 's, 'm, Q> {
             }
             StackConnectError::PortsInUse => ConnectError::Exhausted("all client ports are in use"),
             StackConnectError::Full => ConnectError::Exhausted("the connection table is full"),
+            StackConnectError::ControlsFull => ConnectError::Exhausted("the pool of congestion controllers is full"),
             StackConnectError::BadAddress => ConnectError::BadAddress(remote),
             StackConnectError::NoProfile => ConnectError::Exhausted("no such settings"),
         })

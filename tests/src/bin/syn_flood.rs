@@ -48,6 +48,7 @@ fn send_syn(queue: &mut Queue, n: u32) {
         sack_permitted: true,
         timestamps: Some((n, 0)),
         sack: SackBlocks::EMPTY,
+        telemetry: false,
     };
     let head = SegmentHead {
         seq: SeqNum(n.wrapping_mul(0x9e37_79b9)),

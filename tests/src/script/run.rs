@@ -2,7 +2,7 @@
 
 use luna_core::socket::{RecvChunk, SocketSlot, Sockets, SocketsConfig, SocketsStorage, TxPacket};
 use luna_core::stack::{FlowEntry, Listener, Neighbor, Storage};
-use luna_core::tcp::{Connection, OutOfOrder, Recovery, Segment, SendEntry};
+use luna_core::tcp::{Connection, Control, OutOfOrder, Recovery, Segment, SendEntry};
 use luna_core::time::{Duration, Instant};
 
 use super::ast::{Action, Call, Event, Packet, Script, Time};
@@ -36,6 +36,7 @@ pub fn run(source: &Source) -> Result<(), String> {
             segments: &mut table::<Segment>(1024),
             out_of_order: &mut table::<OutOfOrder>(256),
             recoveries: &mut table::<Recovery>(8),
+            controls: &mut table::<Control>(n),
             listeners: &mut table::<Listener>(8),
             neighbors: &mut table::<Neighbor>(16),
         },

@@ -1,7 +1,7 @@
 //! Memory that runs use one after another: a page fault for every 4 KiB of fresh memory would cost more than the run.
 
 use luna_core::stack::{FlowEntry, Listener, Neighbor, Storage};
-use luna_core::tcp::{Connection, OutOfOrder, Recovery, Segment, SendEntry};
+use luna_core::tcp::{Connection, Control, OutOfOrder, Recovery, Segment, SendEntry};
 use luna_core::zbuf::{Pool, Region, ZoneLayout};
 
 use crate::memory;
@@ -19,6 +19,8 @@ pub struct TableSizes {
     pub out_of_order: usize,
     /// Connections in loss recovery.
     pub recoveries: usize,
+    /// Congestion controllers.
+    pub controls: usize,
     /// Listeners.
     pub listeners: usize,
     /// Neighbours.
@@ -27,8 +29,16 @@ pub struct TableSizes {
 
 impl TableSizes {
     /// The most that [`Tables`] have.
-    pub const MOST: Self =
-        Self { connections: 64, sends: 4096, segments: 8192, out_of_order: 1024, recoveries: 16, listeners: 32, neighbors: 16 };
+    pub const MOST: Self = Self {
+        connections: 64,
+        sends: 4096,
+        segments: 8192,
+        out_of_order: 1024,
+        recoveries: 16,
+        controls: 64,
+        listeners: 32,
+        neighbors: 16,
+    };
 }
 
 /// Tables of one stack.
@@ -39,6 +49,7 @@ pub struct Tables {
     segments: Vec<Segment>,
     out_of_order: Vec<OutOfOrder>,
     recoveries: Vec<Recovery>,
+    controls: Vec<Control>,
     listeners: Vec<Listener>,
     neighbors: Vec<Neighbor>,
 }
@@ -57,6 +68,7 @@ impl Default for Tables {
             segments: make(n.segments),
             out_of_order: make(n.out_of_order),
             recoveries: make(n.recoveries),
+            controls: make(n.controls),
             listeners: make(n.listeners),
             neighbors: make(n.neighbors),
         }
@@ -73,6 +85,7 @@ impl Tables {
             segments: &mut self.segments[..n.segments],
             out_of_order: &mut self.out_of_order[..n.out_of_order],
             recoveries: &mut self.recoveries[..n.recoveries],
+            controls: &mut self.controls[..n.controls],
             listeners: &mut self.listeners[..n.listeners],
             neighbors: &mut self.neighbors[..n.neighbors],
         }

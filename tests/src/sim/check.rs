@@ -41,7 +41,8 @@ impl World<'_> {
         for s in &f.sides {
             ensure(s.pending.is_empty(), || format!("{} tokens were never released", s.pending.len()))?;
             // The peer may have everything, and have forgotten it before its acknowledgment got through.
-            let lost = s.aborted > 0 && f.plan.ending.complete() && s.closed.map(|c| c.reason) == Some(CloseReason::Finished);
+            let lost =
+                s.aborted > 0 && f.plan.ending.complete() && s.closed.map(|c| c.reason) == Some(CloseReason::Finished);
             ensure(!lost, || format!("{} sends were aborted", s.aborted))?;
         }
         if f.plan.opening == Opening::Refused {
@@ -89,11 +90,7 @@ impl World<'_> {
     /// Retransmissions and timeouts have a cause, and not more of them than causes allow.
     fn check_counts(&self, i: usize, c: &Counters) -> Result<(), String> {
         if self.plan.calm && self.dead_since.is_none() {
-            let never = [
-                ("retransmits", c.retransmits),
-                ("rtos", c.rtos),
-                ("fast_recoveries", c.fast_recoveries),
-            ];
+            let never = [("retransmits", c.retransmits), ("rtos", c.rtos), ("fast_recoveries", c.fast_recoveries)];
             for (name, n) in never {
                 ensure(n == 0, || format!("stack {i}: nothing was lost, yet {name} is {n}"))?;
             }

@@ -208,8 +208,11 @@ fn link(rng: &mut Rng, calm: bool, faults: Faults, flows: u64) -> LinkConfig {
 
 fn tcp(rng: &mut Rng, calm: bool, preset: u64, flows: u64, dies: bool) -> TcpConfig {
     let base = if preset == 0 { TcpConfig::INTEROP } else { TcpConfig::DATACENTER };
-    let windows: &[u32] =
-        if calm { &[16 << 10, 32 << 10, 65_535, 64 << 10] } else { &[2000, 8 << 10, 32 << 10, 65_535, 65_535, 128 << 10, 512 << 10] };
+    let windows: &[u32] = if calm {
+        &[16 << 10, 32 << 10, 65_535, 64 << 10]
+    } else {
+        &[2000, 8 << 10, 32 << 10, 65_535, 65_535, 128 << 10, 512 << 10]
+    };
     let most = ((1 << 20) / 2 / flows) as u32;
     let rcv_wnd = rng.pick(windows).min(most);
     let odd = rng.one_in(3);
@@ -352,7 +355,11 @@ fn flows(rng: &mut Rng, stacks: &[StackPlan], count: usize, calm: bool, dies: bo
                 let stack = [client, server][s];
                 half(rng, totals[s], stacks[stack].tcp.snd_buf, calm)
             });
-            if !calm && ending.complete() && !matches!(ending, Ending::HalfCloses(_) | Ending::BothShutDown) && rng.one_in(8) {
+            if !calm
+                && ending.complete()
+                && !matches!(ending, Ending::HalfCloses(_) | Ending::BothShutDown)
+                && rng.one_in(8)
+            {
                 halves[SERVER] =
                     Half { total: halves[CLIENT].total, reader: Reader::Echoes, rest: None, ..halves[SERVER] };
             }

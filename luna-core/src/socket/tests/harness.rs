@@ -4,7 +4,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use crate::socket::*;
 use crate::stack::{FlowEntry, Listener, Neighbor, Storage};
-use crate::tcp::{Connection, OutOfOrder, Recovery, Segment, SendEntry, TcpConfig};
+use crate::tcp::{Connection, Control, OutOfOrder, Recovery, Segment, SendEntry, TcpConfig};
 use crate::time::{Duration, Instant};
 use crate::zbuf::{Pool, testing};
 
@@ -48,6 +48,7 @@ pub(super) fn storage(o: &Options) -> SocketsStorage<'static> {
         segments: leak::<Segment>(1024),
         out_of_order: leak::<OutOfOrder>(256),
         recoveries: leak::<Recovery>(4),
+        controls: leak::<Control>(16),
         listeners: leak::<Listener>(4),
         neighbors: leak::<Neighbor>(8),
     };

@@ -39,6 +39,7 @@ impl End {
             sack_permitted: true,
             timestamps: Some((12345, 0)),
             sack: SackBlocks::EMPTY,
+            telemetry: false,
         };
         let head = SegmentHead {
             seq: SeqNum(u32::from(from.1).wrapping_mul(77_777)),

@@ -4,7 +4,9 @@ use super::harness::*;
 use crate::nic::NicQueue;
 use crate::stack::ConnId;
 use crate::tcp::connection::Connection;
-use crate::wire::{HeaderTemplate, MacAddr, SegmentHead, SeqNum, TcpFlags, TcpOptions, tcp_checksum, write_tcp_checksum};
+use crate::wire::{
+    HeaderTemplate, MacAddr, SegmentHead, SeqNum, TcpFlags, TcpOptions, tcp_checksum, write_tcp_checksum,
+};
 
 /// What a forged segment says; it begins as a plain acknowledgment that the connection would accept.
 pub(super) struct Forged {

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 pub(super) use super::tamper::{Fate, FateFn, Tamper};
 use crate::nic::{MemLink, MemPort, MemQueue};
 use crate::stack::*;
-use crate::tcp::{Connection, OutOfOrder, Recovery, Segment, SendEntry, TcpConfig, TcpInfo};
+use crate::tcp::{Connection, Control, OutOfOrder, Recovery, Segment, SendEntry, TcpConfig, TcpInfo};
 use crate::time::{Duration, Instant};
 use crate::wire::MacAddr;
 use crate::zbuf::{Frag, Pool, Zbuf, testing};
@@ -167,6 +167,7 @@ pub(super) struct Options {
     pub(super) segments: Option<usize>,
     pub(super) out_of_order: usize,
     pub(super) recoveries: usize,
+    pub(super) controls: usize,
     pub(super) known_neighbors: bool,
 }
 
@@ -187,6 +188,7 @@ impl Default for Options {
             segments: None,
             out_of_order: 512,
             recoveries: 4,
+            controls: 8,
             known_neighbors: true,
         }
     }
@@ -205,6 +207,7 @@ pub(super) fn storage_for_tests(o: &Options) -> Storage<'static> {
         segments: leak(o.segments.unwrap_or(o.records), Segment::default),
         out_of_order: leak(o.out_of_order, OutOfOrder::default),
         recoveries: leak(o.recoveries, Recovery::default),
+        controls: leak(o.controls, Control::default),
         listeners: leak(4, Listener::default),
         neighbors: leak(4, Neighbor::default),
     }
@@ -339,6 +342,7 @@ impl Pair {
             assert_eq!(end.stack.segments.available(), end.stack.segments.capacity(), "segment records");
             assert_eq!(end.stack.out_of_order.available(), end.stack.out_of_order.capacity(), "out-of-order");
             assert_eq!(end.stack.recoveries.available(), end.stack.recoveries.capacity(), "recovery records");
+            assert_eq!(end.stack.controls.available(), end.stack.controls.capacity(), "controllers");
             assert_eq!(end.stack.connections(), 0, "connections");
             end.stack.check_free_lists().unwrap();
         }

@@ -393,7 +393,8 @@ fn a_stack_in_the_memory_of_an_earlier_one_begins_afresh() {
     let o = Options::default();
     let now = Instant::from_nanos(1_000_000_000);
     let config = StackConfig { id: 1, seed: [1; 32], tcp: o.tcp_a };
-    let Storage { connections, flows, sends, segments, out_of_order, recoveries, listeners, neighbors } = storage_for_tests(&o);
+    let Storage { connections, flows, sends, segments, out_of_order, recoveries, controls, listeners, neighbors } =
+        storage_for_tests(&o);
     let pool = crate::zbuf::testing::pool(1, 2048);
     let mut old = None;
     for round in 0..2 {
@@ -404,6 +405,7 @@ fn a_stack_in_the_memory_of_an_earlier_one_begins_afresh() {
             segments: &mut *segments,
             out_of_order: &mut *out_of_order,
             recoveries: &mut *recoveries,
+            controls: &mut *controls,
             listeners: &mut *listeners,
             neighbors: &mut *neighbors,
         };

@@ -1,7 +1,9 @@
 //! Two stacks on an in-memory pair, one thread, a clock by hand; frames can be dropped, held back or changed on the way.
 
 mod basic;
+mod bottleneck;
 mod close;
+mod congestion;
 mod cookies;
 mod dropped;
 mod foreign;

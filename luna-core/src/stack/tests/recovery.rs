@@ -356,7 +356,8 @@ fn what_is_reported_lost_and_under_way_can_be_read() {
 /// A blind or hostile peer: blocks of what was never sent, blocks of nothing, blocks that would cost a long walk.
 #[test]
 fn nonsense_reports_are_ignored_and_long_walks_cut_short() {
-    let o = Options { records: 1 << 15, segments: Some(1 << 14), ..with(|t| (t.max_mss, t.initial_window) = (100, 8000)) };
+    let o =
+        Options { records: 1 << 15, segments: Some(1 << 14), ..with(|t| (t.max_mss, t.initial_window) = (100, 8000)) };
     let (mut p, a, _) = Pair::warm(&o, US(100));
     p.a.queue().fate = Box::new(|s, _| if s.payload_len > 0 { Fate::Drop } else { Fate::Pass });
     for _ in 0..20 {
@@ -367,7 +368,9 @@ fn nonsense_reports_are_ignored_and_long_walks_cut_short() {
     let (una, nxt) = (p.a.conn(a).snd_una, p.a.conn(a).snd_nxt);
     assert_eq!(nxt - una, 176_000);
     let before = p.a_count();
-    for block in [(nxt, nxt + 88), (nxt - 88, nxt + 1), (una + 88, una + 88), (una + 176, una + 88), (una - (1 << 20), una)] {
+    for block in
+        [(nxt, nxt + 88), (nxt - 88, nxt + 1), (una + 88, una + 88), (una + 176, una + 88), (una - (1 << 20), una)]
+    {
         p.a.forge(a, |f| (f.ack, f.sack) = (una, vec![block]));
     }
     p.a.stack.turn(p.now, 256, &mut p.a.app);

@@ -1,127 +1,82 @@
 //! NewReno: slow start and congestion avoidance by byte counting (RFC 5681, RFC 3465), recovery after RFC 6582.
+//!
+//! The initial window (RFC 6928) is a setting; a window that was not used does not grow and decays when idle (RFC 7661).
 
-use super::{Ack, CongestionControl};
+use super::{Ack, CongestionControl, Cut, MAX_WINDOW, Window, after_recovery, decay, half, slow_start};
 
-/// NewReno's state.
-#[derive(Clone, Copy, Debug)]
+/// NewReno's state beside the window.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct NewReno {
-    cwnd: u32,
-    ssthresh: u32,
     /// Bytes acknowledged towards the next segment of growth in congestion avoidance.
     acked: u32,
 }
 
-/// Larger windows are never useful: the advertised window ends at 1 GiB.
-const MAX_WINDOW: u32 = 1 << 30;
-
 impl NewReno {
-    /// With an initial window of `cwnd` bytes.
+    /// The start of a connection.
     #[must_use]
-    pub const fn new(cwnd: u32) -> Self {
-        Self { cwnd, ssthresh: u32::MAX, acked: 0 }
+    pub const fn new() -> Self {
+        Self { acked: 0 }
+    }
+
+    /// Growth for `acked` bytes under a window that was in full use.
+    #[inline]
+    pub fn grow(&mut self, window: &mut Window, acked: u32, mss: u32) {
+        if window.cwnd >= MAX_WINDOW {
+            return;
+        }
+        if window.slow_start() {
+            return slow_start(window, acked, mss);
+        }
+        // RFC 3465 §2.1: a segment per window's worth of acknowledged bytes.
+        self.acked = self.acked.saturating_add(acked);
+        if self.acked >= window.cwnd {
+            self.acked -= window.cwnd;
+            window.cwnd += mss;
+        }
     }
 }
 
 impl CongestionControl for NewReno {
-    #[inline(always)]
-    fn window(&self) -> u32 {
-        self.cwnd
-    }
-
-    #[inline(always)]
-    fn pacing_rate(&self) -> Option<u64> {
-        None
-    }
-
     #[inline]
-    fn on_ack(&mut self, ack: &Ack) {
-        // An unused window says nothing about the path: it does not grow (RFC 7661).
-        if !ack.limited || self.cwnd >= MAX_WINDOW {
-            return;
-        }
-        if self.cwnd < self.ssthresh {
-            // RFC 3465's L = 2 keeps stretch acknowledgments from bursting.
-            self.cwnd += ack.acked.min(2 * ack.mss);
-            return;
-        }
-        self.acked = self.acked.saturating_add(ack.acked);
-        if self.acked >= self.cwnd {
-            self.acked -= self.cwnd;
-            self.cwnd += ack.mss;
+    fn on_ack(&mut self, window: &mut Window, ack: &Ack<'_>) {
+        if ack.grow {
+            self.grow(window, ack.acked, ack.mss);
         }
     }
 
-    fn on_loss(&mut self, flight: u32, mss: u32) {
-        self.ssthresh = (flight / 2).max(2 * mss);
-        self.cwnd = self.ssthresh;
+    fn on_loss(&mut self, window: &mut Window, cut: &Cut) {
+        window.ssthresh = half(cut.flight, cut.mss);
+        window.cwnd = window.ssthresh;
         self.acked = 0;
     }
 
-    fn on_recovered(&mut self, flight: u32, mss: u32) {
-        // RFC 6582 §3.2 step 3, first option: no burst when little is in flight.
-        self.cwnd = self.ssthresh.min(flight.max(mss) + mss).max(2 * mss);
+    fn on_ecn(&mut self, window: &mut Window, cut: &Cut) {
+        // RFC 3168 §6.1.2: as for a loss, but there is nothing to repair.
+        self.on_loss(window, cut);
     }
 
-    fn on_timeout(&mut self, flight: u32, mss: u32, first: bool) {
+    fn on_recovered(&mut self, window: &mut Window, flight: u32, mss: u32) {
+        after_recovery(window, flight, mss);
+    }
+
+    fn on_timeout(&mut self, window: &mut Window, cut: &Cut, first: bool) {
         if first {
-            self.ssthresh = (flight / 2).max(2 * mss);
+            window.ssthresh = half(cut.flight, cut.mss);
         }
-        self.cwnd = mss;
+        window.cwnd = cut.mss;
         self.acked = 0;
     }
 
-    fn on_spurious(&mut self, before: &Self) {
-        self.cwnd = self.cwnd.max(before.cwnd);
-        self.ssthresh = self.ssthresh.max(before.ssthresh);
+    fn on_spurious(&mut self, window: &mut Window, prior: Window) {
+        *window = Window { cwnd: window.cwnd.max(prior.cwnd), ssthresh: window.ssthresh.max(prior.ssthresh) };
+        self.acked = 0;
+    }
+
+    fn on_idle(&mut self, window: &mut Window, restart: u32, periods: u32) {
+        decay(window, restart, periods);
+        self.acked = 0;
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MSS: u32 = 1000;
-
-    fn ack(acked: u32) -> Ack {
-        Ack { acked, mss: MSS, limited: true }
-    }
-
-    #[test]
-    fn slow_start_doubles_then_avoidance_adds_a_segment_per_window() {
-        let mut c = NewReno::new(10 * MSS);
-        for _ in 0..10 {
-            c.on_ack(&ack(MSS));
-        }
-        assert_eq!(c.window(), 20 * MSS);
-        c.on_loss(20 * MSS, MSS);
-        assert_eq!(c.window(), 10 * MSS);
-        for _ in 0..10 {
-            c.on_ack(&ack(MSS));
-        }
-        assert_eq!(c.window(), 11 * MSS);
-        c.on_ack(&Ack { limited: false, ..ack(MSS) });
-        assert_eq!(c.window(), 11 * MSS);
-    }
-
-    #[test]
-    fn a_stretch_ack_counts_for_two_segments() {
-        let mut c = NewReno::new(10 * MSS);
-        c.on_ack(&ack(8 * MSS));
-        assert_eq!(c.window(), 12 * MSS);
-    }
-
-    #[test]
-    fn timeout_starts_over_from_one_segment_towards_half() {
-        let mut c = NewReno::new(40 * MSS);
-        c.on_timeout(40 * MSS, MSS, true);
-        assert_eq!(c.window(), MSS);
-        c.on_timeout(MSS, MSS, false);
-        for _ in 0..200 {
-            c.on_ack(&ack(MSS));
-        }
-        assert!(c.window() >= 20 * MSS, "ssthresh is half of the first flight");
-        assert!(c.window() < 40 * MSS, "and growth above it is linear");
-        c.on_loss(MSS, MSS);
-        assert_eq!(c.window(), 2 * MSS, "never below two segments");
-    }
-}
+mod tests;

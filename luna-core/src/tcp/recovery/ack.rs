@@ -3,8 +3,8 @@
 //! The order is that of RFC 8985 §6.2: what was delivered, cumulatively and selectively; what that says about the path
 //! (RTT, reordering, D-SACK); whether an episode was a mistake, or is over; what is lost now; how much may leave.
 
-use super::undo::{Frto, Spurious};
 use super::rack::Rack;
+use super::undo::{Frto, Spurious};
 use super::{Recovery, rack};
 use crate::slab::NIL;
 use crate::tcp::ack::AckEnv;
@@ -126,7 +126,7 @@ impl Connection {
         let acked = ack.distance_from(self.snd_una);
         self.ack_advance(env, ack);
         if self.flags.timeout_recovery() && ack.before(self.cold.recovery_point) {
-            self.grow_after_timeout(env, acked);
+            self.congestion_acked_in_recovery(env, acked, None, true);
             if self.segments.head != NIL {
                 let s = env.segments.at_mut(self.segments.head);
                 s.flags.set_lost(!s.flags.retransmitted());
@@ -138,13 +138,7 @@ impl Connection {
     }
 
     /// The cumulative acknowledgment moves.
-    fn advance_in_disorder(
-        &mut self,
-        env: &mut AckEnv<'_, '_>,
-        seen: &AckSeen<'_>,
-        fack: SeqNum,
-        news: &mut News,
-    ) {
+    fn advance_in_disorder(&mut self, env: &mut AckEnv<'_, '_>, seen: &AckSeen<'_>, fack: SeqNum, news: &mut News) {
         news.acked = seen.ack.distance_from(self.snd_una);
         self.snd_una = seen.ack;
         while self.segments.head != NIL {
@@ -308,11 +302,16 @@ impl Connection {
             if news.delivered > 0 || news.lost {
                 self.reduce(env, news.delivered, news.acked > 0 && !news.lost);
             }
+            if news.acked > 0 {
+                self.congestion_acked_in_recovery(env, news.acked, None, false);
+            }
         } else if news.acked > 0 {
+            let rtt = news.sample.filter(|_| !news.repaired).map(|at| env.now.since(at));
             if after_timeout && !news.taken_back {
-                self.grow_after_timeout(env, news.acked);
+                // Slow start, whatever held the sender back.
+                self.congestion_acked_in_recovery(env, news.acked, rtt, true);
             } else {
-                self.grow(news.acked);
+                self.congestion_acked(env, news.acked, rtt);
             }
         }
     }
@@ -412,7 +411,9 @@ impl Connection {
                 rec.linger_at = now + self.rtt.rto(0, config);
                 rec.linger_to = Some(self.snd_nxt);
             } else if rec.linger_at <= now
-                || rec.probe.end.is_none() && self.in_flight() > 0 && rec.linger_to.is_some_and(|to| self.snd_una.after_eq(to))
+                || rec.probe.end.is_none()
+                    && self.in_flight() > 0
+                    && rec.linger_to.is_some_and(|to| self.snd_una.after_eq(to))
             {
                 if rec.probe.end.is_some() && rec.probe.again && self.in_flight() == 0 {
                     // Nobody says that the probe arrived twice: it repaired a loss.

@@ -1,10 +1,9 @@
 //! What the congestion controller is told, all of it here.
 
+use super::Recoveries;
 use super::prr::{Prr, PrrAck};
 use super::undo::{Spurious, Undo};
-use super::Recoveries;
 use crate::tcp::ack::AckEnv;
-use crate::tcp::congestion::{Ack, CongestionControl};
 use crate::tcp::connection::Connection;
 
 impl Connection {
@@ -16,31 +15,16 @@ impl Connection {
         }
     }
 
-    /// New data was acknowledged outside fast recovery.
-    #[inline(always)]
-    pub(crate) fn grow(&mut self, acked: u32) {
-        if self.flags.cwnd_limited() {
-            let mss = u32::from(self.mss);
-            self.congestion.on_ack(&Ack { acked, mss, limited: true });
-            self.flags.set_cwnd_limited(false);
-        }
-    }
-
-    /// Slow start after a timeout, whatever held the sender back.
-    pub(super) fn grow_after_timeout(&mut self, _: &mut AckEnv<'_, '_>, acked: u32) {
-        let mss = u32::from(self.mss);
-        self.congestion.on_ack(&Ack { acked, mss, limited: true });
-    }
-
     /// Loss was found: fast recovery begins, with `recover_fs` bytes in flight.
     pub(super) fn enter_fast_recovery(&mut self, env: &mut AckEnv<'_, '_>, recover_fs: u32) {
         let rec = env.recoveries.at_mut(self.cold.recovery);
         rec.undo = Undo::begin(self.snd_una);
-        rec.before = self.congestion;
+        rec.before = self.congestion.window;
         rec.rescued = false;
+        self.congestion_loss(env);
         self.flags.set_recovery(true);
         self.cold.recovery_point = self.snd_nxt;
-        self.congestion.on_loss(self.in_flight(), u32::from(self.mss));
+        let rec = env.recoveries.at_mut(self.cold.recovery);
         rec.prr = Prr::start(self.congestion.window(), recover_fs);
         env.counters.fast_recoveries += 1;
     }
@@ -56,7 +40,7 @@ impl Connection {
 
     /// A probe repaired a loss (RFC 8985 §7.4.2): the response is that of a fast recovery which is over at once.
     pub(super) fn respond_to_probe(&mut self, env: &mut AckEnv<'_, '_>) {
-        self.congestion.on_loss(self.in_flight(), u32::from(self.mss));
+        self.congestion_loss(env);
         env.counters.tlp_recoveries += 1;
     }
 
@@ -65,18 +49,18 @@ impl Connection {
         if !self.recovering()
             && let Some(rec) = self.record_mut(env.recoveries)
         {
-            rec.before = self.congestion;
+            rec.before = self.congestion.window;
         }
-        self.congestion.on_timeout(self.in_flight(), u32::from(self.mss), first);
+        self.congestion_timeout(env, first);
     }
 
     /// Everything that was in flight when loss was found is acknowledged.
-    pub(super) fn leave_recovery(&mut self, _: &mut AckEnv<'_, '_>) {
+    pub(super) fn leave_recovery(&mut self, env: &mut AckEnv<'_, '_>) {
         if self.flags.recovery() {
             // PRR has brought what is in flight to the target: the window is that (RFC 9937 §6.2), not what the last
             // acknowledgment left over.
             let flight = self.congestion.window();
-            self.congestion.on_recovered(flight, u32::from(self.mss));
+            self.congestion_recovered(env, flight);
         }
         self.flags.set_recovery(false);
         self.flags.set_timeout_recovery(false);
@@ -90,7 +74,7 @@ impl Connection {
     /// The last episode was a mistake: window, threshold and marks are as if it had not been (RFC 4015 §3.1, RFC 5682 §3).
     pub(super) fn take_back(&mut self, env: &mut AckEnv<'_, '_>, how: Spurious) {
         let rec = env.recoveries.at_mut(self.cold.recovery);
-        self.congestion.on_spurious(&rec.before);
+        self.congestion_spurious(env.controls, rec.before);
         rec.undo = Undo::default();
         if rec.board.lost > 0 {
             rec.board.unmark_lost(env.segments, self.segments);

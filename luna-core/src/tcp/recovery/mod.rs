@@ -32,7 +32,7 @@ mod undo;
 pub(crate) use ack::AckSeen;
 
 use super::ack::AckEnv;
-use super::congestion::Congestion;
+use super::congestion::Window;
 use super::connection::Connection;
 use super::segments::Segment;
 use crate::slab::{NIL, Node, Slab};
@@ -86,8 +86,8 @@ pub struct Recovery {
     rack: Rack,
     prr: Prr,
     undo: Undo,
-    /// The congestion controller before it was told of the loss that can be taken back.
-    before: Congestion,
+    /// The congestion window before its controller was told of the loss that can be taken back.
+    before: Window,
 }
 
 impl Default for Recovery {
@@ -109,7 +109,7 @@ impl Default for Recovery {
             rack: Rack::default(),
             prr: Prr::default(),
             undo: Undo::default(),
-            before: Congestion::default(),
+            before: Window::new(0),
         }
     }
 }

@@ -23,11 +23,7 @@ impl Connection {
     #[inline(always)]
     pub(crate) fn arm_timer(&mut self, now: Instant, config: &TcpConfig) {
         self.rto_at = now
-            + if self.backoff == 0 {
-                self.rtt.timer(self.one_in_flight())
-            } else {
-                self.rtt.rto(self.backoff, config)
-            };
+            + if self.backoff == 0 { self.rtt.timer(self.one_in_flight()) } else { self.rtt.rto(self.backoff, config) };
     }
 
     /// Whether the timer of a connection in order is for a probe.

@@ -25,7 +25,7 @@ fn linux_syn() {
         window_scale: Some(7),
         sack_permitted: true,
         timestamps: Some((0x1122_3344, 0)),
-        sack: SackBlocks::EMPTY,
+        ..TcpOptions::default()
     };
     assert_eq!(options, expected);
     let mut out = [0xee; 21];
@@ -153,8 +153,8 @@ fn no_room_writes_nothing() {
 
 prop_compose! {
     fn any_options()(mss: Option<u16>, scale in prop::option::of(0u8..=14), sack_permitted: bool, timestamps: Option<(u32, u32)>,
-        blocks in proptest::collection::vec(any::<(u32, u32)>(), 0..=4)) -> TcpOptions {
-        TcpOptions { mss, window_scale: scale, sack_permitted, timestamps, sack: sack(&blocks) }
+        blocks in proptest::collection::vec(any::<(u32, u32)>(), 0..=4), telemetry: bool) -> TcpOptions {
+        TcpOptions { mss, window_scale: scale, sack_permitted, timestamps, sack: sack(&blocks), telemetry }
     }
 }
 

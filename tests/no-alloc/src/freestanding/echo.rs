@@ -8,7 +8,7 @@ use luna_core::stack::{
     App, Bind, Cidr, CloseReason, Closed, ConnId, Connect, Cx, FlowEntry, Listener, Neighbor, PathConfig, Retained,
     Stack, StackConfig, Storage, Turn,
 };
-use luna_core::tcp::{Connection, OutOfOrder, Recovery, Segment, SendEntry, TcpConfig};
+use luna_core::tcp::{Connection, Control, OutOfOrder, Recovery, Segment, SendEntry, TcpConfig};
 use luna_core::time::Instant;
 use luna_core::wire::MacAddr;
 use luna_core::zbuf::{Frag, Pool, Region, Zbuf, ZoneLayout};
@@ -25,6 +25,7 @@ pub(super) struct Tables {
     segments: [Segment; 64],
     out_of_order: [OutOfOrder; 16],
     recoveries: [Recovery; 2],
+    controls: [Control; 4],
     listeners: [Listener; 1],
     neighbors: [Neighbor; 2],
 }
@@ -38,14 +39,16 @@ impl Tables {
             segments: array::from_fn(|_| Segment::default()),
             out_of_order: array::from_fn(|_| OutOfOrder::default()),
             recoveries: array::from_fn(|_| Recovery::default()),
+            controls: array::from_fn(|_| Control::default()),
             listeners: array::from_fn(|_| Listener::default()),
             neighbors: array::from_fn(|_| Neighbor::default()),
         }
     }
 
     pub(super) fn storage(&mut self) -> Storage<'_> {
-        let Self { connections, flows, sends, segments, out_of_order, recoveries, listeners, neighbors } = self;
-        Storage { connections, flows, sends, segments, out_of_order, recoveries, listeners, neighbors }
+        let Self { connections, flows, sends, segments, out_of_order, recoveries, controls, listeners, neighbors } =
+            self;
+        Storage { connections, flows, sends, segments, out_of_order, recoveries, controls, listeners, neighbors }
     }
 }
 

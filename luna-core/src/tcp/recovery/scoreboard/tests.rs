@@ -174,7 +174,8 @@ fn a_retransmission_that_is_overtaken_is_lost_again() {
     let mut board = Scoreboard::default();
     assert!(board.mark_lost(&mut pool, list.head));
     board.on_retransmit(pool.at_mut(list.head), Instant::from_nanos(50));
-    let overtaken = |by: u64| move |s: &Segment| (s.sent_at < Instant::from_nanos(by)).then_some(Instant::from_nanos(70));
+    let overtaken =
+        |by: u64| move |s: &Segment| (s.sent_at < Instant::from_nanos(by)).then_some(Instant::from_nanos(70));
     let found = board.mark_due(&mut pool, list, Instant::from_nanos(60), overtaken(40));
     assert_eq!((found.lost, found.again), (0, 0), "nothing sent later was delivered");
     let found = board.mark_due(&mut pool, list, Instant::from_nanos(60), overtaken(55));
