@@ -24,6 +24,11 @@ impl<Q: NicQueue> Stack<'_, Q> {
             self.counters.not_ours += 1;
             return None;
         }
+        if p.owns(packet.src) {
+            // Nobody else has our address: an answer would come back to us for ever ("land").
+            self.counters.not_ours += 1;
+            return None;
+        }
         let flags = packet.tcp.flags;
         if flags.rst() {
             self.counters.no_connection += 1;

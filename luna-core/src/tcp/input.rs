@@ -94,7 +94,10 @@ impl Connection {
         if !ok {
             return false;
         }
-        self.ts_recent = seg.tsval;
+        // RFC 7323 §4.3: what a delayed acknowledgment echoes is the first segment that it covers.
+        if self.ack_owed == 0 {
+            self.ts_recent = seg.tsval;
+        }
         self.snd_wnd = u32::from(seg.window) << self.snd_scale;
         self.snd_wl1 = seg.seq;
         self.snd_wl2 = seg.ack;
@@ -112,7 +115,9 @@ impl Connection {
         if (tsval.wrapping_sub(self.ts_recent) as i32) < 0 {
             return false;
         }
-        self.ts_recent = tsval;
+        if self.ack_owed == 0 {
+            self.ts_recent = tsval;
+        }
         self.ts_recent_ms = env.now_ms;
         true
     }
@@ -200,6 +205,7 @@ impl Connection {
         self.ts_recent_ms = env.now_ms;
         if let Some((tsval, _)) = options.timestamps
             && self.flags.timestamps()
+            && self.ack_owed == 0
             && packet.tcp.seq.before_eq(self.rcv_nxt)
         {
             self.ts_recent = tsval;

@@ -66,6 +66,15 @@ fn of_connection(i: &TcpInfo, name: &str) -> Option<i64> {
         "snd_wscale" => i.window_scale.1.into(),
         "total_retrans" => i.retransmits.into(),
         "rtos" => i.rtos.into(),
+        "tlp_probes" => i.tlp_probes.into(),
+        "undos" => i.undos.into(),
+        "dsacks" => i.dsacks.into(),
+        "sacked" => i.sacked.into(),
+        "lost" => i.lost.into(),
+        "retrans" => i.retrans.into(),
+        "reordering_seen" => i.reordering_seen.into(),
+        "reo_wnd_mult" => i.reo_wnd_mult.into(),
+        "min_rtt" => micros(i.min_rtt),
         _ => return None,
     })
 }

@@ -86,6 +86,10 @@ impl Connection {
 
     pub(super) fn pipe_of(&self, rec: &Recovery) -> u32 {
         let pipe = rec.board.pipe(self.in_flight());
+        if self.flags.timeout_recovery() {
+            // Duplicates that follow a timeout are of segments that were given up, and are not in the sum any more.
+            return pipe;
+        }
         // Without reports every duplicate acknowledgment stands for a segment that left the network (RFC 5681 §3.2).
         pipe.saturating_sub(rec.dup_acks.saturating_mul(u32::from(self.mss)))
     }
