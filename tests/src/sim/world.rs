@@ -27,7 +27,7 @@ const PATIENCE: Time = 60 * S;
 /// How long connections may take to leave the tables when all flows are over.
 const DRAIN: Time = 400 * S;
 /// More events than this are a loop.
-const MOST_EVENTS: u64 = 30_000_000;
+const MOST_EVENTS: u64 = 5_000_000;
 
 /// Counters that the log passes over: the packets tell.
 const USUAL: [&str; 8] =
