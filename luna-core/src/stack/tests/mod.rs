@@ -4,6 +4,7 @@ mod basic;
 mod close;
 mod cookies;
 mod dropped;
+mod duplicates;
 mod foreign;
 mod forge;
 mod fuzz;
