@@ -452,6 +452,12 @@ impl Connection {
             data.truncate(room);
             fin = false;
         }
+        if self.flags.fin_ahead() && (seq + data.len()).after(self.cold.fin_at) {
+            // Nothing lies behind FIN.
+            env.ack.counters.unexpected += 1;
+            data.truncate(self.cold.fin_at.distance_from(seq.earlier(self.cold.fin_at)));
+            fin = false;
+        }
         let len = data.len();
         if len > 0 && self.flags.closed() {
             // Nobody takes it any more: say so (RFC 9293 §3.6.1).
@@ -461,6 +467,16 @@ impl Connection {
         if seq != self.rcv_nxt {
             return self.take_out_of_order(env, seq, data, fin, outcome);
         }
+        if !self.out_of_order.is_empty()
+            && let Some(gap) = self.out_of_order.gap(env.out_of_order, seq, len)
+        {
+            // What came first stays: only the gap is taken from this segment, the rest as if it had come ahead.
+            let rest = data.slice(gap..);
+            data.truncate(gap);
+            outcome = self.take_out_of_order(env, seq + gap, rest, fin, outcome);
+            fin = false;
+        }
+        let len = data.len();
         if len > 0 {
             if self.rcv_held > self.rcv_budget {
                 env.ack.counters.over_budget += 1;

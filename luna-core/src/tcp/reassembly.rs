@@ -140,6 +140,15 @@ impl Reassembly {
         before
     }
 
+    /// How much of `len` bytes at `seq` lies before the first piece, if they reach into it.
+    pub(crate) fn gap(&self, pool: &OutOfOrders<'_>, seq: SeqNum, len: u32) -> Option<u32> {
+        if self.head == NIL {
+            return None;
+        }
+        let gap = pool.at(self.head).seq.distance_from(seq);
+        (gap < len).then_some(gap)
+    }
+
     /// Takes the first piece when it begins at or before `rcv_nxt`, cut to what is new. Returns the memory that it pins.
     pub(crate) fn pop(&mut self, pool: &mut OutOfOrders<'_>, rcv_nxt: SeqNum) -> Option<(Zbuf, u32)> {
         if self.head == NIL || pool.at(self.head).seq.after(rcv_nxt) {

@@ -6,6 +6,7 @@ mod close;
 mod congestion;
 mod cookies;
 mod dropped;
+mod duplicates;
 mod foreign;
 mod forge;
 mod fuzz;
