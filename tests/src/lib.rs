@@ -5,6 +5,8 @@
 
 pub mod callgrind;
 pub mod echo;
+#[cfg(feature = "dpdk")]
+pub mod linux;
 pub mod memory;
 pub mod pair;
 pub mod scenario;
