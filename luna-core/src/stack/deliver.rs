@@ -106,6 +106,9 @@ impl<Q: NicQueue> Stack<'_, Q> {
     pub(super) fn release_acked<A: App<Q>>(&mut self, slot: u32, id: ConnId, app: &mut A) {
         loop {
             let c = self.conns.at_mut(slot);
+            if !c.send.acked(&self.sends, c.snd_una) {
+                break;
+            }
             match c.send.release_acked(&mut self.sends, c.snd_una) {
                 Acked::NoMore => break,
                 Acked::Send(token) => app.on_released(&mut Cx { stack: self }, id, token, Released::Acked),

@@ -8,6 +8,7 @@ use super::{App, Stack};
 use crate::nic::{NicQueue, RxBurst, RxFrame};
 use crate::slab::NIL;
 use crate::tcp::State;
+use crate::time::Duration;
 use crate::wire::{HeaderTemplate, PlainSegment, SegmentHead, SeqNum, TcpFlags, TcpPacket, continues};
 
 /// Whether `next` continues the run of `first` with right checksums, where the port does not say so itself.
@@ -50,11 +51,13 @@ impl<Q: NicQueue> Stack<'_, Q> {
                 self.counters.segments_in += segments as u64;
                 self.counters.fast_path += segments as u64;
                 if seg.ack != conn.snd_una {
-                    let (conn, mut env) = self.split(slot);
-                    conn.ack_advance_in_line(&mut env.ack, seg.ack);
-                    if conn.send.acked(env.ack.sends, conn.snd_una) {
-                        self.release_acked(slot, self.id_of(slot), app);
+                    let at = (self.now, self.profiles.at(conn.profile));
+                    let (acked, rtt) =
+                        conn.acked_in_order(at, &mut self.segments, &self.sends, &mut self.counters, seg.ack);
+                    if conn.congestion_listens() {
+                        self.congestion_acked(slot, acked, rtt);
                     }
+                    self.release_acked(slot, self.id_of(slot), app);
                 }
                 if seg.payload_len > 0 {
                     let id = self.id_of(slot);
@@ -79,6 +82,12 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let Some(frame) = burst.pop() else { return false };
         self.frame_parsed(path, frame, app);
         true
+    }
+
+    #[inline(never)]
+    fn congestion_acked(&mut self, slot: u32, acked: u32, rtt: Option<Duration>) {
+        let (conn, mut env) = self.split(slot);
+        conn.congestion_acked(&mut env.ack, acked, rtt);
     }
 
     /// Whether it is a plain frame of that connection with right checksums, where the port does not say so itself.

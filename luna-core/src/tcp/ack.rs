@@ -30,35 +30,54 @@ impl Connection {
     /// entries are freed by the caller, who reports their tokens.
     #[inline(never)]
     pub(crate) fn ack_advance(&mut self, env: &mut AckEnv<'_, '_>, ack: SeqNum) {
-        self.ack_advance_in_line(env, ack);
+        let AckEnv { now, config, segments, sends, counters, .. } = env;
+        let (acked, rtt) = self.acked_in_order((*now, config), segments, sends, counters, ack);
+        self.congestion_acked(env, acked, rtt);
     }
 
-    /// As above, for the fast path alone.
+    /// [`Connection::ack_advance`] but for congestion control, which [`Connection::congestion_listens`] tells to be told:
+    /// newly acknowledged bytes and the RTT sample, if there was one. For the fast path, which has no [`AckEnv`] at hand.
     #[inline(always)]
-    pub(crate) fn ack_advance_in_line(&mut self, env: &mut AckEnv<'_, '_>, ack: SeqNum) {
+    pub(crate) fn acked_in_order(
+        &mut self,
+        (now, config): (Instant, &TcpConfig),
+        segments: &mut Segments<'_>,
+        sends: &SendEntries<'_>,
+        counters: &mut Counters,
+        ack: SeqNum,
+    ) -> (u32, Option<Duration>) {
         let acked = ack.distance_from(self.snd_una);
         self.snd_una = ack;
-        let rtt = self.free_acked(env, ack);
+        let sent_at = self.free_acked(segments, sends, ack);
+        let mut rtt = None;
+        if let Some(sent_at) = sent_at {
+            counters.rtt_samples += 1;
+            let sample = now.since(sent_at);
+            self.rtt.sample(now, sample, config);
+            self.backoff = 0;
+            rtt = Some(sample);
+        }
         if self.snd_una == self.snd_nxt {
             self.rto_at = Instant::FAR;
             self.cold.give_up_at = Instant::FAR;
         } else {
-            self.arm_timer(env.now, env.config);
-            self.cold.give_up_at = env.now + env.config.user_timeout;
+            self.arm_timer(now, config);
+            self.cold.give_up_at = now + config.user_timeout;
         }
-        self.congestion_acked(env, acked, rtt);
+        (acked, rtt)
     }
 
-    /// Frees the records of what `ack` covers, in one piece, and samples the RTT from the newest of them.
+    /// Frees the records of what `ack` covers, in one piece. When the newest of them was sent, if that measures a round
+    /// trip.
     #[inline(always)]
-    fn free_acked(&mut self, env: &mut AckEnv<'_, '_>, ack: SeqNum) -> Option<Duration> {
+    fn free_acked(&mut self, segments: &mut Segments<'_>, sends: &SendEntries<'_>, ack: SeqNum) -> Option<Instant> {
         let first = self.segments.head;
         let (mut at, mut last, mut count) = (first, NIL, 0);
         let mut seen = SegmentFlags::default();
         let mut sent_at = Instant::ZERO;
         let mut partial = false;
         while at != NIL {
-            let s = env.segments.at(at);
+            let s = segments.at(at);
             if !s.seq.before(ack) {
                 break;
             }
@@ -76,24 +95,17 @@ impl Connection {
             if at == NIL {
                 self.segments.tail = NIL;
             }
-            env.segments.release_chain(first, last, count);
+            segments.release_chain(first, last, count);
         }
         if partial {
-            self.trim_first(env.segments, env.sends, ack);
+            self.trim_first(segments, sends, ack);
         }
         // Karn: an acknowledgment that covers a retransmission, or what had arrived before it, measures the repair.
-        if (count > 0 || partial) && !seen.retransmitted() && !seen.sacked() {
-            env.counters.rtt_samples += 1;
-            let rtt = env.now.since(sent_at);
-            self.rtt.sample(env.now, rtt, env.config);
-            self.backoff = 0;
-            return Some(rtt);
-        }
-        None
+        ((count > 0 || partial) && !seen.retransmitted() && !seen.sacked()).then_some(sent_at)
     }
 
     /// Only part of the first record is acknowledged: its rest stays.
-    #[inline(never)]
+    #[inline]
     pub(crate) fn trim_first(&mut self, segments: &mut Segments<'_>, sends: &SendEntries<'_>, ack: SeqNum) {
         let s = segments.at_mut(self.segments.head);
         let n = ack.distance_from(s.seq).min(s.len);

@@ -105,10 +105,15 @@ impl Connection {
         u32::from(config.initial_window.max(1)) * u32::from(self.mss)
     }
 
-    /// New data was acknowledged outside of recovery.
+    /// Whether an acknowledgment outside of recovery concerns the controller.
     #[inline(always)]
+    pub(crate) fn congestion_listens(&self) -> bool {
+        self.flags.bits() & grows().bits() != 0
+    }
+
+    /// New data was acknowledged outside of recovery.
     pub(crate) fn congestion_acked(&mut self, env: &mut AckEnv<'_, '_>, acked: u32, rtt: Option<Duration>) {
-        if self.flags.bits() & grows().bits() == 0 {
+        if !self.congestion_listens() {
             return;
         }
         let limited = self.flags.cwnd_limited();
