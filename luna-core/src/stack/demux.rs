@@ -8,7 +8,7 @@ use super::{App, Stack};
 use crate::nic::{NicQueue, RxBurst, RxFrame};
 use crate::slab::NIL;
 use crate::tcp::State;
-use crate::wire::{HeaderTemplate, PlainSegment, SegmentHead, SeqNum, TcpFlags, TcpPacket, continues};
+use crate::wire::{HeaderTemplate, ParseError, PlainSegment, SegmentHead, SeqNum, TcpFlags, TcpPacket, continues};
 
 /// Whether `next` continues the run of `first` with right checksums, where the port does not say so itself.
 #[inline(never)]
@@ -93,6 +93,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
     fn frame_parsed<A: App<Q>>(&mut self, path: u8, frame: RxFrame, app: &mut A) {
         let packet = match TcpPacket::parse_frame(&frame.data, frame.meta.checksum) {
             Ok(packet) => packet,
+            Err(ParseError::NotTcp) => return self.not_tcp(path, &frame.data, app),
             Err(e) => return self.counters.malformed(e),
         };
         self.counters.segments_in += 1;
