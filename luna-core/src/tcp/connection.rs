@@ -84,6 +84,8 @@ bitfield::bitfield! {
     pub(crate) controlled, set_controlled: 27;
     /// Output has something in `cold.modes` to see to.
     pub(crate) careful, set_careful: 28;
+    /// Its path is a VLAN: an untagged frame is none of its segments, so headers are not predicted from one.
+    pub(crate) tagged, set_tagged: 31;
     /// Acknowledgments carry ECE.
     pub(crate) echo_ce, set_echo_ce: 29;
     /// New data is sent as ECN-capable.
