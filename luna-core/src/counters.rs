@@ -87,6 +87,18 @@ counters! {
     syn_retransmits,
     /// Zero-window probes sent.
     window_probes,
+    /// ICMP errors about TCP segments received.
+    icmp_in,
+    /// Those that were about nothing in flight, or said nothing new.
+    icmp_ignored,
+    /// Handshakes that one ended.
+    icmp_refusals,
+    /// Times that a connection went over to smaller segments because a router said so.
+    pmtu_lowered,
+    /// The same because full ones timed out again and again.
+    black_holes,
+    /// Times that the full segment size was tried again.
+    pmtu_raised,
     /// Keepalive probes sent.
     keepalives,
     /// RTT samples taken.

@@ -9,7 +9,7 @@ use crate::nic::{NicQueue, RxBurst, RxFrame};
 use crate::slab::NIL;
 use crate::tcp::State;
 use crate::time::Duration;
-use crate::wire::{HeaderTemplate, PlainSegment, SegmentHead, SeqNum, TcpFlags, TcpPacket, continues};
+use crate::wire::{HeaderTemplate, ParseError, PlainSegment, SegmentHead, SeqNum, TcpFlags, TcpPacket, continues};
 
 /// Whether `next` continues the run of `first` with right checksums, where the port does not say so itself.
 #[inline(never)]
@@ -102,6 +102,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
     fn frame_parsed<A: App<Q>>(&mut self, path: u8, frame: RxFrame, app: &mut A) {
         let packet = match TcpPacket::parse_frame(&frame.data, frame.meta.checksum) {
             Ok(packet) => packet,
+            Err(ParseError::NotTcp) => return self.not_tcp(path, &frame.data, app),
             Err(e) => return self.counters.malformed(e),
         };
         self.counters.segments_in += 1;
@@ -117,6 +118,10 @@ impl<Q: NicQueue> Stack<'_, Q> {
                 },
             }
         };
+        if !self.is_addressed_to(path, slot, &packet) {
+            self.counters.not_ours += 1;
+            return;
+        }
         if self.conns.at(slot).state == State::TimeWait && self.conns.at(slot).gives_way_to(&packet, &frame.data) {
             self.free(slot);
             // A SYN, which makes no connection by itself.
@@ -143,6 +148,19 @@ impl<Q: NicQueue> Stack<'_, Q> {
             return;
         }
         self.mark_dirty(slot);
+    }
+
+    /// Whether a segment that matches a connection was sent to it: to the hardware address and the VLAN of the path that
+    /// it came in by, which may be another than the connection's (queues of one port), if the address is its too. Header
+    /// prediction leaves hardware addresses to the device and is not made for VLANs.
+    #[inline]
+    fn is_addressed_to(&self, path: u8, slot: u32, packet: &TcpPacket) -> bool {
+        let vlan = |tci: Option<u16>| tci.map(|t| t & 0x0fff);
+        self.paths.get(usize::from(path)).is_some_and(|p| {
+            packet.dst_mac == p.queue.caps().mac
+                && vlan(packet.vlan) == vlan(p.config.vlan)
+                && (self.conns.at(slot).path == path || p.owns(packet.dst))
+        })
     }
 
     #[cold]
@@ -215,7 +233,9 @@ impl<Q: NicQueue> Stack<'_, Q> {
             conn.key.remote_port(),
             config.ttl,
         );
+        let tagged = p.config.vlan.is_some();
         let conn = self.conns.at_mut(slot);
+        conn.flags.set_tagged(tagged);
         conn.cold.template = template.ok().map(|t| t.with_tos(config.tos));
         conn.flags.set_needs_neighbor(conn.cold.template.is_none());
         conn.cold.template.is_some()

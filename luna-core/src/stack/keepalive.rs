@@ -1,9 +1,8 @@
 //! Keepalive (RFC 9293 §3.8.4): a peer that was silent for long is asked; one that does not answer is given up, so that
 //! peers which vanished do not hold connections for ever.
 //!
-//! It costs nothing per segment. Its deadline is not among those that output keeps in the wheel: the wheel has an entry
-//! for it when the connection opens, entries only ever move earlier, and whenever one fires it is put back. When the peer
-//! was heard last is known in ms from every segment that was taken in.
+//! It costs nothing per segment: its deadline is one of [`Stack::arm_lazy`]'s, and when the peer was heard last is known in
+//! ms from every segment that was taken in.
 
 use super::{App, Limit, Stack};
 use crate::nic::NicQueue;
@@ -19,15 +18,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let idle = self.profiles.at(c.profile).keepalive_idle;
         if !idle.is_zero() {
             c.cold.keep_at = self.now + idle;
-            self.arm_keepalive(slot);
-        }
-    }
-
-    #[inline(always)]
-    pub(super) fn arm_keepalive(&mut self, slot: u32) {
-        let at = self.conns.at(slot).cold.keep_at;
-        if at != Instant::FAR {
-            self.wheel.set(&mut self.conns, slot, at);
+            self.arm_lazy(slot);
         }
     }
 

@@ -13,6 +13,7 @@ mod demux;
 mod events;
 mod flood;
 pub(crate) mod flow;
+mod icmp;
 mod ids;
 #[cfg(any(test, feature = "invariants"))]
 mod invariants;

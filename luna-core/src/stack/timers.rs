@@ -55,13 +55,28 @@ impl<Q: NicQueue> Stack<'_, Q> {
             return;
         }
         let c = self.conns.at_mut(slot);
+        if c.cold.raise_at <= now {
+            let trial = self.profiles.at(c.profile).pmtu_raise;
+            self.counters.pmtu_raised += u64::from(c.raise_packet_size(now, trial));
+        }
         if c.flags.careful() && c.cold.modes.paced() && c.unsent() > 0 {
             self.mark_dirty(slot);
         }
         let c = self.conns.at_mut(slot);
         c.note_idle(self.now_ms, self.profiles.at(c.profile));
         self.arm(slot);
-        self.arm_keepalive(slot);
+        self.arm_lazy(slot);
+    }
+
+    /// Makes sure that the wheel knows the deadlines that nothing per segment looks at: keepalive, the packet size. It has
+    /// an entry for them from when they are set; entries only ever move earlier; and when one fires it is put back here.
+    #[inline(always)]
+    pub(super) fn arm_lazy(&mut self, slot: u32) {
+        let cold = &self.conns.at(slot).cold;
+        let at = cold.keep_at.min(cold.raise_at);
+        if at != Instant::FAR {
+            self.wheel.set(&mut self.conns, slot, at);
+        }
     }
 
     fn retransmission_timeout(&mut self, slot: u32) {
@@ -85,8 +100,12 @@ impl<Q: NicQueue> Stack<'_, Q> {
             conn.backoff = conn.backoff.saturating_add(1);
             conn.arm_rto(now, config);
         } else if conn.in_flight() > 0 || conn.flags.disorder() {
+            let timeouts = conn.backoff;
             if !conn.on_timer(&mut env.ack) {
                 return;
+            }
+            if conn.backoff > timeouts && conn.suspect_black_hole(&mut env.ack) {
+                env.ack.counters.black_holes += 1;
             }
         } else {
             conn.rto_at = Instant::FAR;
@@ -112,7 +131,9 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let c = self.conns.at(slot);
         self.counters.timeouts += 1;
         // What the network said meanwhile tells more than our patience running out.
-        let reason = c.cold.soft_error.unwrap_or(CloseReason::TimedOut(limit));
+        // Unless the peer was heard since.
+        let since = c.cold.soft_error_ms.wrapping_sub(c.ts_recent_ms) as i32 >= 0 || !c.state.synchronised();
+        let reason = c.cold.soft_error.filter(|_| since).unwrap_or(CloseReason::TimedOut(limit));
         self.reset_connection(slot);
         self.over(slot, reason, app);
     }

@@ -55,6 +55,12 @@ pub struct TcpConfig {
     pub keepalive_interval: Duration,
     /// How many of them may stay unanswered: with the next that would be due the connection is given up.
     pub keepalive_count: u8,
+    /// After so many timeouts in a row of a full segment smaller ones are sent: nobody may say that the path takes less
+    /// (RFC 4821 §7.7's black holes); 0: never.
+    pub black_hole_timeouts: u8,
+    /// How long a smaller segment size is kept before the full one is tried again (RFC 1191 §6.3: 10 minutes); zero: for
+    /// good.
+    pub pmtu_raise: Duration,
     /// How long TIME-WAIT lasts.
     pub time_wait: Duration,
     /// How long FIN-WAIT-2 waits for the peer's FIN after `close`.
@@ -114,6 +120,8 @@ impl TcpConfig {
         keepalive_idle: Duration::from_secs(30),
         keepalive_interval: Duration::from_secs(2),
         keepalive_count: 5,
+        black_hole_timeouts: 3,
+        pmtu_raise: Duration::from_secs(600),
         time_wait: Duration::from_secs(1),
         fin_wait_2: Duration::from_secs(5),
         syn_cookies: true,

@@ -84,6 +84,8 @@ bitfield::bitfield! {
     pub(crate) controlled, set_controlled: 27;
     /// Output has something in `cold.modes` to see to.
     pub(crate) careful, set_careful: 28;
+    /// Its path is a VLAN: an untagged frame is none of its segments, so headers are not predicted from one.
+    pub(crate) tagged, set_tagged: 31;
     /// Acknowledgments carry ECE.
     pub(crate) echo_ce, set_echo_ce: 29;
     /// New data is sent as ECN-capable.
@@ -197,7 +199,15 @@ pub(crate) struct Cold {
     pub(crate) wheel_prev: u32,
     pub(crate) wheel_next: u32,
     pub(crate) wheel_slot: u16,
+    /// What the network said last of the peer, and when, in ms.
     pub(crate) soft_error: Option<CloseReason>,
+    pub(crate) soft_error_ms: u32,
+    /// The segment size before the path turned out to take less; 0 otherwise.
+    pub(crate) full_mss: u16,
+    /// That size is in use again, and may turn out too large once more.
+    pub(crate) size_on_trial: bool,
+    /// When it is tried again; as `keep_at`.
+    pub(crate) raise_at: Instant,
     pub(crate) retransmits: u32,
     pub(crate) rtos: u32,
     /// Controller in the pool; [`NIL`] for none.
@@ -278,6 +288,10 @@ impl Default for Connection {
                 wheel_next: NIL,
                 wheel_slot: NO_SLOT,
                 soft_error: None,
+                soft_error_ms: 0,
+                full_mss: 0,
+                size_on_trial: false,
+                raise_at: Instant::FAR,
                 retransmits: 0,
                 rtos: 0,
                 control: NIL,

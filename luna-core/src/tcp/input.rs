@@ -33,6 +33,14 @@ fn slow_flags() -> Flags {
     f
 }
 
+/// Flags of connections whose headers are not predicted.
+#[inline(always)]
+fn unpredictable_flags() -> Flags {
+    let mut f = slow_flags();
+    f.set_tagged(true);
+    f
+}
+
 /// `ts_recent` older than this says nothing (RFC 7323 §5.5).
 const TS_RECENT_EXPIRES_MS: u32 = 24 * 24 * 3600 * 1000;
 
@@ -82,7 +90,7 @@ impl Connection {
         let len = seg.payload_len;
         let advance = seg.ack.distance_from(self.snd_una);
         let ok = self.state == State::Established
-            && self.flags.bits() & slow_flags().bits() == 0
+            && self.flags.bits() & unpredictable_flags().bits() == 0
             && self.flags.timestamps()
             && seg.seq == self.rcv_nxt
             && len <= self.rcv_adv.distance_from(self.rcv_nxt)

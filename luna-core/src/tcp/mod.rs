@@ -30,6 +30,7 @@ pub(crate) mod input;
 #[cfg(any(test, feature = "invariants"))]
 mod invariants;
 mod outcome;
+pub(crate) mod path_mtu;
 mod profiles;
 pub(crate) mod reassembly;
 pub(crate) mod recovery;

@@ -55,7 +55,8 @@ pub(crate) type SendEntries<'m> = Slab<'m, SendEntry>;
 /// Whole fragments up to this size are copied behind the header instead of chained: cheaper than a second DMA segment.
 pub(crate) const COPY_MAX: u32 = 256;
 
-/// Payload copies that the stack makes on the way out, by reason.
+/// Payload copies that the stack makes on the way out, by reason. A transmission that the queue refuses is made anew later:
+/// its copies are then made, and counted, again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct TxCopies {
     /// Small fragments copied behind the header instead of chained.

@@ -57,6 +57,8 @@ parse_errors! {
     BadExtension, "bad_extension" => "bad IPv6 extension header",
     /// An IPv6 routing header of type 0 (RFC 5095), or one with segments left: we are not a router.
     RoutingHeader, "routing_header" => "IPv6 source routing",
+    /// An ICMP error that is cut off, damaged, or quotes what we did not send.
+    BadIcmp, "bad_icmp" => "bad ICMP error",
     /// More IPv6 extension headers than are followed.
     TooManyExtensions, "too_many_extensions" => "too many IPv6 extension headers",
     /// A telemetry shim whose lengths or checksum are wrong.

@@ -5,7 +5,7 @@
 //! connection. Nothing here owns a buffer: parsers borrow the received bytes, emitters write into the caller's.
 //!
 //! Absent on purpose: reassembly of IP fragments (refused as [`ParseError::Fragment`]), stacked VLAN tags, IPv6 jumbograms,
-//! AH and ESP, ARP, ICMP and neighbour discovery. Whether an address or a connection exists is the stack's question.
+//! AH and ESP, ARP, ICMP but its errors, and neighbour discovery. Whether an address or a connection exists is the stack's question.
 //!
 //! Invariant: no `unsafe`, no allocation, and no input can make a parser panic. An emitter whose output does not fit
 //! writes nothing and returns 0: that is the caller's bug, and `debug_assert!` says so.
@@ -17,6 +17,7 @@ mod bytes;
 pub mod checksum;
 mod error;
 pub mod ethernet;
+pub mod icmp;
 pub mod int;
 pub mod ipv4;
 pub mod ipv6;
@@ -31,6 +32,7 @@ pub use build::{FamilyMismatch, HeaderTemplate, SegmentHead, tcp_checksum, write
 pub use checksum::Checksum;
 pub use error::ParseError;
 pub use ethernet::{EtherType, EthernetHeader, MacAddr, MacAddrError};
+pub use icmp::{IcmpError, IcmpKind};
 pub use ipv4::Ipv4Header;
 pub use ipv6::Ipv6Header;
 pub use packet::{ChecksumVerdict, RxChecksum, TcpPacket};

@@ -12,6 +12,7 @@ mod forge;
 mod fuzz;
 mod handshake;
 mod harness;
+mod icmp;
 mod keepalive;
 mod limits;
 mod loss;

@@ -13,6 +13,7 @@
 //! | `ack` | an acknowledgment in disorder, step by step |
 //! | `detect` | who is lost: RACK, RFC 6675, or three duplicates (RFC 5681, 6582); what leaves next |
 //! | `timers` | timeout (RFC 6298), probe (RFC 8985 §7), reordering timer |
+//! | `resize` | segments that the path does not take (RFC 1191, 4821) |
 //! | `control` | the only place that tells the congestion controller |
 //!
 //! Deviations: the probe timer runs from the oldest transmission that is not acknowledged, not from the newest; the
@@ -25,6 +26,7 @@ mod detect;
 mod invariants;
 mod prr;
 mod rack;
+mod resize;
 mod scoreboard;
 mod timers;
 mod undo;
