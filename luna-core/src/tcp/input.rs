@@ -475,6 +475,8 @@ impl Connection {
             let rest = data.slice(gap..);
             data.truncate(gap);
             outcome = self.take_out_of_order(env, seq + gap, rest, fin, outcome);
+            // One acknowledgment, when what waited behind the gap was taken in as well.
+            outcome.events.set_ack_at_once(false);
             fin = false;
         }
         let len = data.len();
