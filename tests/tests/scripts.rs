@@ -1,5 +1,6 @@
 //! Every packet script under `tests/scripts`, each a test of its own: `cargo test -p luna-tests --test scripts -- NAME` runs
-//! those whose path contains NAME. At the end a table says how many there are for each RFC, and how they went.
+//! those whose path contains NAME. At the end a table says how many there are for each RFC, and how they went. All of them
+//! together must have gone every way from state to state that RFC 9293 has, and no other.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,24 +9,83 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use luna_core::tcp::{State, Transitions};
 use luna_tests::script::{self, Source};
 
-/// By group: passed, failed.
-type Tally = BTreeMap<String, (usize, usize)>;
+/// What the scripts came to.
+#[derive(Default)]
+struct Tally {
+    /// By group: passed, failed.
+    groups: BTreeMap<String, (usize, usize)>,
+    /// How often connections went from one state to another.
+    ways: BTreeMap<(State, State), u64>,
+}
+
+/// Every way of RFC 9293 §3.3.2, figure 5, and those of resets, ABORT and time-outs (§3.10). CLOSED is also LISTEN.
+///
+/// Two of the figure go by another state here: a connection that is closed in SYN-RECEIVED is established before its FIN
+/// leaves, and FIN that acknowledges ours passes FIN-WAIT-2.
+const WAYS: &[(State, State)] = {
+    use State::*;
+    &[
+        (Closed, SynSent),
+        (Closed, SynReceived),
+        (SynSent, SynReceived),
+        (SynSent, Established),
+        (SynSent, Closed),
+        (SynReceived, Established),
+        (SynReceived, Closed),
+        (Established, FinWait1),
+        (Established, CloseWait),
+        (Established, Closed),
+        (FinWait1, FinWait2),
+        (FinWait1, Closing),
+        (FinWait1, Closed),
+        (FinWait2, TimeWait),
+        (FinWait2, Closed),
+        (CloseWait, LastAck),
+        (CloseWait, Closed),
+        (Closing, TimeWait),
+        (Closing, Closed),
+        (LastAck, Closed),
+        (TimeWait, Closed),
+    ]
+};
 
 fn main() -> ExitCode {
     let args = Arguments::from_args();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
-    let tally = Arc::new(Mutex::new(Tally::new()));
+    let tally = Arc::new(Mutex::new(Tally::default()));
     let mut files = Vec::new();
     collect(&root, &mut files);
     files.sort();
     let trials = files.iter().map(|path| trial(&root, path, &tally)).collect();
     let conclusion = libtest_mimic::run(&args, trials);
-    if !args.list {
-        print_table(&tally.lock().unwrap_or_else(|e| e.into_inner()));
+    if args.list {
+        return ExitCode::SUCCESS;
+    }
+    let tally = tally.lock().unwrap_or_else(|e| e.into_inner());
+    print_table(&tally.groups);
+    // Some scripts alone need not go every way.
+    let whole = conclusion.num_filtered_out == 0 && !conclusion.has_failed();
+    if whole && !every_way(&tally.ways) {
+        return ExitCode::FAILURE;
     }
     conclusion.exit_code()
+}
+
+/// Whether each way of [`WAYS`] was gone, and no other.
+fn every_way(gone: &BTreeMap<(State, State), u64>) -> bool {
+    let missing: Vec<_> = WAYS.iter().filter(|way| !gone.contains_key(way)).collect();
+    let strange: Vec<_> = gone.keys().filter(|way| !WAYS.contains(way)).collect();
+    println!("state transitions: {} of {} gone", WAYS.len() - missing.len(), WAYS.len());
+    for (from, to) in &missing {
+        println!("no script goes from {from:?} to {to:?}");
+    }
+    for (from, to) in &strange {
+        println!("a script goes from {from:?} to {to:?}, which RFC 9293 does not know");
+    }
+    missing.is_empty() && strange.is_empty()
 }
 
 fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
@@ -47,13 +107,16 @@ fn trial(root: &Path, path: &Path, tally: &Arc<Mutex<Tally>>) -> Trial {
     Trial::test(name, move || {
         let result = run(&path);
         let mut tally = tally.lock().unwrap_or_else(|e| e.into_inner());
-        let (passed, failed) = tally.entry(group).or_default();
+        let (passed, failed) = tally.groups.entry(group).or_default();
         *if result.is_ok() { passed } else { failed } += 1;
-        result.map_err(Failed::from)
+        for (from, to, n) in result.iter().flat_map(|ways| ways.iter()).filter(|(.., n)| *n > 0) {
+            *tally.ways.entry((from, to)).or_default() += u64::from(n);
+        }
+        result.map(drop).map_err(Failed::from)
     })
 }
 
-fn run(path: &Path) -> Result<(), String> {
+fn run(path: &Path) -> Result<Transitions, String> {
     let text = fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
     if !text.starts_with("// ") {
         return Err(format!("{}: a script begins with a comment that says what it shows", path.display()));
@@ -65,12 +128,12 @@ fn run(path: &Path) -> Result<(), String> {
 }
 
 /// One line for each group; a group's RFC is the head of its name.
-fn print_table(tally: &Tally) {
-    let width = tally.keys().map(String::len).max().unwrap_or(0).max("packet scripts".len());
+fn print_table(groups: &BTreeMap<String, (usize, usize)>) {
+    let width = groups.keys().map(String::len).max().unwrap_or(0).max("packet scripts".len());
     println!("{:width$}  passed  failed", "packet scripts");
-    for (group, (passed, failed)) in tally {
+    for (group, (passed, failed)) in groups {
         println!("{group:width$}  {passed:6}  {failed:6}");
     }
-    let (passed, failed) = tally.values().fold((0, 0), |sum, n| (sum.0 + n.0, sum.1 + n.1));
+    let (passed, failed) = groups.values().fold((0, 0), |sum, n| (sum.0 + n.0, sum.1 + n.1));
     println!("{:width$}  {passed:6}  {failed:6}", "all");
 }

@@ -39,7 +39,7 @@ use core::ops::RangeInclusive;
 pub use error::{SendZbufError, SetupError, SocketError};
 pub use life::Shutdown;
 pub use look::{Ready, SocketState};
-pub use options::SocketOption;
+pub use options::{KeepAlive, SocketOption};
 pub use queue::{HEADROOM, InputError, TxPacket};
 pub use recv::{Accounting, RecvChunk};
 pub use table::{SocketId, SocketSlot, SocketStats};

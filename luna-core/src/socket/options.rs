@@ -4,7 +4,8 @@
 use super::recv::Accounting;
 use super::table::{Phase, SocketId};
 use super::{SocketError, Sockets};
-use crate::tcp::{ProfileId, TcpConfig};
+use crate::tcp::congestion::CongestionKind;
+use crate::tcp::{Ecn, ProfileId, TcpConfig};
 use crate::time::{Duration, Instant};
 
 /// A setting of one socket; a listener's are inherited by what it accepts. [`Sockets::set_config`] sets all the others.
@@ -28,6 +29,23 @@ pub enum SocketOption {
     QuickAck(bool),
     /// `close` resets (`SO_LINGER` with time 0).
     LingerZero(bool),
+    /// Probe a silent peer (`SO_KEEPALIVE`, `TCP_KEEPIDLE`, `TCP_KEEPINTVL`, `TCP_KEEPCNT`), or do not.
+    KeepAlive(Option<KeepAlive>),
+    /// The congestion controller (`TCP_CONGESTION`); before connecting.
+    Congestion(CongestionKind),
+    /// Explicit congestion notification; before connecting.
+    Ecn(Ecn),
+}
+
+/// When to ask whether a silent peer is still there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KeepAlive {
+    /// After so long a silence.
+    pub idle: Duration,
+    /// Then at this interval.
+    pub interval: Duration,
+    /// So many questions may stay unanswered.
+    pub count: u8,
 }
 
 /// What is really set: with byte accounting the budget follows from the window.
@@ -63,6 +81,18 @@ impl Sockets<'_> {
             SocketOption::SendBuffer(n) => c.snd_buf = n,
             SocketOption::Ttl(ttl) => c.ttl = ttl,
             SocketOption::Tos(tos) => c.tos = tos,
+            SocketOption::KeepAlive(Some(KeepAlive { idle, interval, count })) => {
+                if idle.is_zero() || interval.is_zero() || count == 0 {
+                    return Err(SocketError::InvalidValue);
+                }
+                (c.keepalive_idle, c.keepalive_interval, c.keepalive_count) = (idle, interval, count);
+            }
+            SocketOption::KeepAlive(None) => c.keepalive_idle = Duration::ZERO,
+            SocketOption::Congestion(_) | SocketOption::Ecn(_) if self.table.slots.at(slot).is_connected() => {
+                return Err(SocketError::InvalidState);
+            }
+            SocketOption::Congestion(kind) => c.congestion = kind,
+            SocketOption::Ecn(ecn) => c.ecn = ecn,
             SocketOption::QuickAck(on) => c.ack_ratio = if on { 1 } else { 2 },
         }
         self.set_config(now, id, &c)

@@ -110,6 +110,13 @@ pub struct SocketSlot {
     next: Link,
 }
 
+impl SocketSlot {
+    /// There is a connection, or was.
+    pub(super) fn is_connected(&self) -> bool {
+        matches!(self.phase, Phase::Connecting(_) | Phase::Open(_) | Phase::Ended(_))
+    }
+}
+
 /// An index that begins as none.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Link(pub(super) u32);

@@ -237,6 +237,10 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let conn = self.conns.at_mut(slot);
         conn.flags.set_tagged(tagged);
         conn.cold.template = template.ok().map(|t| t.with_tos(config.tos));
+        let ecn = conn.plain_ecn();
+        if let Some(template) = &mut conn.cold.template {
+            template.set_plain_ecn(ecn);
+        }
         conn.flags.set_needs_neighbor(conn.cold.template.is_none());
         conn.cold.template.is_some()
     }

@@ -287,6 +287,8 @@ impl<Q: NicQueue> Stack<'_, Q> {
         } else if c.rto_at == Instant::FAR {
             c.arm_timer(now, config);
             c.cold.give_up_at = now + config.user_timeout;
+        } else if sent > 0 && c.probe_waited_for_one(sent) {
+            c.arm_timer(now, config);
         }
         self.counters.bytes_out += u64::from(sent);
         if fin {

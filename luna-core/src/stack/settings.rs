@@ -4,6 +4,7 @@ use core::net::IpAddr;
 
 use super::{ConnId, Cx, ListenerId, Stack, Stale, listener};
 use crate::nic::NicQueue;
+use crate::time::Instant;
 use crate::tcp::{ProfileId, ProfilesFull, State, TcpConfig, TcpInfo};
 
 impl<Q: NicQueue> Stack<'_, Q> {
@@ -95,6 +96,11 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
             s.set_template(slot, Some(mac));
         }
         s.profiles.give_back(old.into());
+        let c = s.conns.at(slot);
+        if c.state.synchronised() && c.cold.keep_at == Instant::FAR {
+            // It may be asked to look after its peer from now on.
+            s.start_keepalive(slot);
+        }
         // It may want to send now what it held back.
         s.mark_dirty(slot);
         Ok(())

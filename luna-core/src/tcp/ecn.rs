@@ -180,16 +180,17 @@ impl Connection {
     }
 
     /// The acknowledgment carried ECE: the window is cut, once per window of data, and not in one that a loss cut already
-    /// (RFC 3168 §6.1.2).
+    /// (RFC 3168 §6.1.2). `flight` is what was in flight when it came: an acknowledgment of all of it leaves nothing to
+    /// take a half of.
     #[cold]
-    pub(crate) fn take_echo(&mut self, env: &mut AckEnv<'_, '_>) {
+    pub(crate) fn take_echo(&mut self, env: &mut AckEnv<'_, '_>, flight: u32) {
         env.counters.ece_in += 1;
         self.cold.ece_in = self.cold.ece_in.saturating_add(1);
         if self.flags.recovery() || self.flags.timeout_recovery() || self.in_cut_window() {
             return;
         }
         env.counters.ecn_cuts += 1;
-        self.congestion_marked(env);
+        self.congestion_marked(env, flight);
         self.cold.cut_point = self.snd_nxt;
         self.cold.modes.set_cwr_due(true);
         self.update_careful();

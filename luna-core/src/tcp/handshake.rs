@@ -102,6 +102,11 @@ impl Connection {
         // A late copy of the peer's SYN may have asked for ours again.
         self.flags.set_syn_pending(false);
         self.snd_una = ack;
+        if self.backoff > 1 {
+            // More than one SYN was lost: one segment to begin with (RFC 5681 §3.1, RFC 6928 §2).
+            let window = &mut self.congestion.window;
+            window.cwnd = window.cwnd.min(self.mss.into());
+        }
         self.backoff = 0;
         self.rto_at = Instant::FAR;
         self.cold.give_up_at = Instant::FAR;

@@ -350,6 +350,7 @@ impl Connection {
             && self.in_flight() > 0
             && window == self.snd_wnd;
         let edge = self.snd_una + self.snd_wnd;
+        let flight = self.in_flight();
         let plain = !self.flags.disorder() && options.sack.is_empty() && (!duplicate || self.flags.sack());
         if !plain {
             let tsecr = self.echoed(env, options);
@@ -359,7 +360,7 @@ impl Connection {
             self.ack_advance(&mut env.ack, tcp.ack);
         }
         if env.ack.ece {
-            self.take_echo(&mut env.ack);
+            self.take_echo(&mut env.ack, flight);
         }
         // Not from ahead of its turn: a wrong number there would outlive every right one until that turn comes.
         let newer = tcp.seq.before_eq(self.rcv_nxt)
@@ -482,6 +483,8 @@ impl Connection {
             let rest = data.slice(gap..);
             data.truncate(gap);
             outcome = self.take_out_of_order(env, seq + gap, rest, fin, outcome);
+            // One acknowledgment, when what waited behind the gap was taken in as well.
+            outcome.events.set_ack_at_once(false);
             fin = false;
         }
         let len = data.len();

@@ -74,6 +74,12 @@ fn of_connection(i: &TcpInfo, name: &str) -> Option<i64> {
         "retrans" => i.retrans.into(),
         "reordering_seen" => i.reordering_seen.into(),
         "reo_wnd_mult" => i.reo_wnd_mult.into(),
+        // Segments; a large number before the first sign of congestion.
+        "snd_ssthresh" => i64::from(i.ssthresh) / i64::from(i.mss.max(1)),
+        "snd_ssthresh_bytes" => i.ssthresh.into(),
+        "ecn" => i.ecn.into(),
+        "delivered_ce" => i.ece_received.into(),
+        "received_ce" => i.ce_received.into(),
         "min_rtt" => micros(i.min_rtt),
         _ => return None,
     })

@@ -2,7 +2,7 @@
 
 use luna_core::socket::{RecvChunk, SocketSlot, Sockets, SocketsConfig, SocketsStorage, TxPacket};
 use luna_core::stack::{FlowEntry, Listener, Neighbor, Storage};
-use luna_core::tcp::{Connection, Control, OutOfOrder, Recovery, Segment, SendEntry};
+use luna_core::tcp::{Connection, Control, OutOfOrder, Recovery, Segment, SendEntry, Transitions};
 use luna_core::time::{Duration, Instant};
 
 use super::ast::{Action, Call, Event, Packet, Script, Time};
@@ -18,11 +18,11 @@ const BEGIN: Instant = Instant::from_nanos(1_000_000_000);
 /// How long `*` waits for a packet.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
-/// Runs a script from its text, with a fresh stack.
+/// Runs a script from its text, with a fresh stack. Returns how its connections went from state to state.
 ///
 /// # Errors
 /// Everything there is to say about why it failed, for people.
-pub fn run(source: &Source) -> Result<(), String> {
+pub fn run(source: &Source) -> Result<Transitions, String> {
     let script = parse(&source.text).map_err(|e| e.explain(source))?;
     let settings = Settings::from_script(&script.settings).map_err(|e| e.explain(source))?;
     let n = settings.connections;
@@ -81,7 +81,7 @@ fn span(d: core::time::Duration) -> Duration {
 }
 
 impl Run<'_, '_> {
-    fn whole(mut self, script: &Script) -> Result<(), String> {
+    fn whole(mut self, script: &Script) -> Result<Transitions, String> {
         for event in &script.events {
             self.event(event)?;
         }
@@ -91,7 +91,8 @@ impl Run<'_, '_> {
                 return Err(self.fail(w.at, "this call has not returned"));
             }
         }
-        self.nothing_sent(None)
+        self.nothing_sent(None)?;
+        Ok(self.world.sockets.counters().transitions)
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {

@@ -2,7 +2,8 @@
 
 use core::str::FromStr;
 
-use luna_core::tcp::TcpConfig;
+use luna_core::tcp::congestion::CongestionKind;
+use luna_core::tcp::{Ecn, TcpConfig};
 use luna_core::time::Duration;
 
 use super::ast::Setting;
@@ -91,6 +92,25 @@ impl Value for Duration {
     }
 }
 
+impl Value for CongestionKind {
+    const WHAT: &'static str = "newreno, cubic, dctcp or hpcc";
+    fn read(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+impl Value for Ecn {
+    const WHAT: &'static str = "off, accept or request";
+    fn read(text: &str) -> Option<Self> {
+        Some(match text {
+            "off" => Self::Off,
+            "accept" => Self::Accept,
+            "request" => Self::Request,
+            _ => return None,
+        })
+    }
+}
+
 impl<T: Value> Value for Option<T> {
     const WHAT: &'static str = T::WHAT;
     fn read(text: &str) -> Option<Self> {
@@ -155,6 +175,8 @@ fields! {
     ttl,
     tos,
     syn_cookies,
+    congestion,
+    ecn,
 }
 
 impl Settings {

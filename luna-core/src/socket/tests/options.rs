@@ -2,7 +2,8 @@
 
 use super::harness::*;
 use crate::socket::*;
-use crate::tcp::{State, TcpConfig};
+use crate::tcp::congestion::CongestionKind;
+use crate::tcp::{Ecn, State, TcpConfig};
 use crate::time::Duration;
 
 #[test]
@@ -132,4 +133,46 @@ fn profiles_are_settings_with_a_name() {
     let syn = p.a.take(now).unwrap();
     assert_eq!(syn.len(), 44, "the segment size is the only option");
     assert_eq!(p.a.set_profile(now, c, crate::tcp::ProfileId(9)), Err(SocketError::InvalidValue));
+}
+
+#[test]
+fn a_silent_peer_is_asked_and_given_up() {
+    let mut p = Pair::new(&Options { tcp: [TcpConfig::RFC; 2], ..Options::default() });
+    let (c, _, _) = p.open();
+    let second = Duration::from_secs(1);
+    let on = |idle, count| SocketOption::KeepAlive(Some(KeepAlive { idle, interval: second, count }));
+    assert_eq!(p.a.set_option(p.now, c, on(Duration::ZERO, 3)), Err(SocketError::InvalidValue));
+    assert_eq!(p.a.set_option(p.now, c, on(second, 0)), Err(SocketError::InvalidValue));
+    p.a.set_option(p.now, c, on(Duration::from_secs(10), 3)).unwrap();
+    p.run(Duration::from_secs(31));
+    assert!((2..=3).contains(&p.a.counters().keepalives), "one question in each 10 s: {}", p.a.counters().keepalives);
+    p.a.set_option(p.now, c, SocketOption::KeepAlive(None)).unwrap();
+    let asked = p.a.counters().keepalives;
+    p.run(Duration::from_secs(60));
+    assert_eq!(p.a.counters().keepalives, asked);
+    p.a.set_option(p.now, c, on(Duration::from_secs(10), 3)).unwrap();
+    p.lose = Box::new(|_, _| true);
+    p.run(Duration::from_secs(12));
+    assert_eq!(p.a.state(c), Ok(SocketState::Connection(State::Established)));
+    p.run(Duration::from_secs(3));
+    assert_eq!(p.a.take_error(c).unwrap().map(|e| SocketError::Ended(e).errno_name()), Some("ETIMEDOUT"));
+}
+
+#[test]
+fn marks_and_controllers_are_chosen_before_connecting_and_survive_other_changes() {
+    let mut p = Pair::new(&Options::default());
+    let l = p.listen(1);
+    let c = p.a.socket().unwrap();
+    p.a.set_option(p.now, c, SocketOption::Ecn(Ecn::Request)).unwrap();
+    p.a.set_option(p.now, c, SocketOption::Congestion(CongestionKind::NewReno)).unwrap();
+    let (now, to) = (p.now, p.to_b());
+    p.a.connect(now, c, to).unwrap();
+    p.settle();
+    assert!(p.b.accept(l).is_ok());
+    assert_eq!(p.a.set_option(now, c, SocketOption::Ecn(Ecn::Off)), Err(SocketError::InvalidState));
+    let other = SocketOption::Congestion(CongestionKind::NewReno);
+    assert_eq!(p.a.set_option(now, c, other), Err(SocketError::InvalidState));
+    p.a.set_option(now, c, SocketOption::Tos(0x20)).unwrap();
+    p.a.send(now, c, b"x").unwrap();
+    assert_eq!(p.a.take(now).unwrap()[1], 0x20 | 2, "still ECN-capable");
 }

@@ -213,8 +213,8 @@ impl Connection {
 
     /// The peer echoes a mark, and this window was not cut yet.
     #[cold]
-    pub(crate) fn congestion_marked(&mut self, env: &mut AckEnv<'_, '_>) {
-        let cut = self.cut(env);
+    pub(crate) fn congestion_marked(&mut self, env: &mut AckEnv<'_, '_>, flight: u32) {
+        let cut = Cut { flight, ..self.cut(env) };
         let (controller, window) = self.controller(env.controls);
         controller.on_ecn(window, &cut);
     }

@@ -2,7 +2,7 @@
 
 use super::Recoveries;
 use super::prr::{Prr, PrrAck};
-use super::undo::{Spurious, Undo};
+use super::undo::{Frto, Spurious, Undo};
 use crate::tcp::ack::AckEnv;
 use crate::tcp::connection::Connection;
 
@@ -11,6 +11,11 @@ impl Connection {
     pub(crate) fn send_window(&self, recoveries: &Recoveries<'_>) -> u32 {
         match self.record(recoveries) {
             Some(rec) if self.flags.recovery() => rec.prr.window(),
+            Some(rec) if rec.undo.frto == Frto::Second => {
+                // Up to two segments of new data, however much the acknowledgment covered (RFC 5682 §2.1, step 2b).
+                let sent = self.snd_nxt.distance_from(self.cold.recovery_point);
+                self.pipe_of(rec) + (2 * u32::from(self.mss)).saturating_sub(sent)
+            }
             _ => self.congestion.window(),
         }
     }

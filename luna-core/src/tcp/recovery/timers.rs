@@ -31,12 +31,20 @@ impl Connection {
         self.backoff == 0 && self.in_flight() > 0 && self.rtt.timer_is_for_probe(self.one_in_flight())
     }
 
+    /// Whether the timer is a probe's that allows for a delayed acknowledgment, as the segment in flight was alone until
+    /// these `sent` bytes followed it: two are acknowledged at once (RFC 8985 §7.2).
+    pub(crate) fn probe_waited_for_one(&self, sent: u32) -> bool {
+        let before = self.in_flight().saturating_sub(sent);
+        before <= u32::from(self.mss) && self.timer_is_for_probe() && !self.one_in_flight()
+    }
+
     /// Sets the timer from the record; `restart` begins it anew, otherwise it is begun when it does not run.
     pub(super) fn arm_in_disorder(&mut self, rec: &mut Recovery, now: Instant, config: &TcpConfig, restart: bool) {
+        let calm = rec.board.is_empty() && !self.recovering() && rec.probe.end.is_none();
         if self.in_flight() == 0 {
             rec.main_at = Instant::FAR;
-        } else if restart || rec.main_at == Instant::FAR {
-            let calm = rec.board.is_empty() && !self.recovering() && rec.probe.end.is_none();
+        } else if restart || rec.main_at == Instant::FAR || rec.main_is_probe && !calm {
+            // No probe while something is reported or in recovery (RFC 8985 §7.2): then the timeout runs.
             rec.main_is_probe = calm && self.timer_is_for_probe();
             rec.main_at = now
                 + if rec.main_is_probe {

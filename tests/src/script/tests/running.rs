@@ -1,5 +1,7 @@
 //! The runner must fail what is wrong: each script here differs in one place from what Luna does.
 
+use luna_core::tcp::State;
+
 use crate::script::{Source, run};
 
 const OPEN: &str = "0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3
@@ -32,7 +34,8 @@ fn a_right_script_passes() {
         2 < P. 101:151(50) ack 11 win 65535
         +0.2 > . 11:11(0) ack 151
         +0 %{ assert tcpi_in_flight == 0 }%";
-    run(&Source::new("x.pkt", format!("{OPEN}{rest}"))).unwrap();
+    let ways = run(&Source::new("x.pkt", format!("{OPEN}{rest}"))).unwrap();
+    assert_eq!(ways.get(State::SynReceived, State::Established), 1);
 }
 
 #[test]
