@@ -1,4 +1,4 @@
-//! Luna's build driver: `cargo xtask setup | demo | test | bench`.
+//! Luna's build driver: `cargo xtask setup | demo | test | bench | sim`.
 //!
 //! One file per verb; what they share is beside them: child processes that never outlive us (`process`), the
 //! machine's state that we change and give back (`hugepages`, `netns`, `packages`), progress (`progress`).
@@ -14,6 +14,7 @@ mod packages;
 mod process;
 mod progress;
 mod setup;
+mod sim;
 mod test;
 
 use std::process::ExitCode;
@@ -38,6 +39,8 @@ enum Verb {
     Test(test::Args),
     /// Run the benches and print the instruction comparison
     Bench(bench::Args),
+    /// Run the deterministic simulator over many seeds, or one of them with its packet log
+    Sim(sim::Args),
 }
 
 fn main() -> ExitCode {
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Verb::Demo(args) => demo::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Bench(args) => bench::run(&args),
+        Verb::Sim(args) => sim::run(&args),
     };
     match outcome {
         Ok(code) => code,

@@ -86,10 +86,15 @@ pub fn corrupt(bytes: &mut Vec<u8>, rng: &mut Rng) -> bool {
     let l3 = if bytes.get(12..14) == Some(&[0x81, 0x00]) { 18 } else { 14 };
     let Some(&version) = bytes.get(l3) else { return true };
     let ipv6 = version >> 4 == 6;
+    // Behind it is padding.
+    let Some(&[high, low]) = bytes.get(l3 + 2..l3 + 4) else { return true };
+    let Some(&[high6, low6]) = bytes.get(l3 + 4..l3 + 6) else { return true };
+    let len = if ipv6 { 40 + usize::from(u16::from_be_bytes([high6, low6])) } else { u16::from_be_bytes([high, low]).into() };
+    let end = (l3 + len).min(bytes.len());
     match rng.below(8) {
         // Truncated: the IP length no longer fits.
         0 => {
-            let n = rng.below(bytes.len() as u64) as usize;
+            let n = rng.below(end as u64) as usize;
             bytes.truncate(n);
             true
         }
@@ -108,12 +113,12 @@ pub fn corrupt(bytes: &mut Vec<u8>, rng: &mut Rng) -> bool {
         _ => {
             // From the first byte that a sum covers: IPv4's header, IPv6's addresses.
             let start = if ipv6 { l3 + 8 } else { l3 };
-            if start >= bytes.len() {
+            if start >= end {
                 return true;
             }
-            let at = start as u64 * 8 + rng.below((bytes.len() - start) as u64 * 8);
+            let at = start as u64 * 8 + rng.below((end - start) as u64 * 8);
             let burst = if rng.one_in(3) { rng.range(2, 15) } else { 1 };
-            let end = bytes.len() as u64 * 8;
+            let end = end as u64 * 8;
             for bit in at..(at + burst).min(end) {
                 // The ends of the burst change for certain, what is between them perhaps.
                 if bit == at || rng.one_in(2) {

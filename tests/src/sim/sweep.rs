@@ -71,6 +71,8 @@ pub fn sweep(options: &Sweep) -> bool {
                     *slow = (*slow).max((outcome.segments, outcome.seed));
                     drop(slow);
                     if let Some(what) = outcome.violation {
+                        // At once: what is still to come may take long. Nobody is there to be told when this fails.
+                        let _ = writeln!(stderr(), "seed {}: {what}", outcome.seed);
                         failed.lock().expect("nobody panics with it").push((outcome.seed, what));
                         // What the run left behind may be anything.
                         core::mem::forget(core::mem::take(&mut arena));

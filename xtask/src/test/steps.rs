@@ -10,6 +10,7 @@ use super::runner::{Outcome, Runner};
 use crate::bench;
 use crate::cargo::{cargo, cargo_of, host_triple, target_dir};
 use crate::process;
+use crate::sim;
 
 /// One step.
 pub(crate) struct Step {
@@ -37,6 +38,7 @@ pub(crate) const STEPS: &[Step] = &[
     step("features", "luna-core builds with each of its features", features),
     dpdk_step("tests", "unit, property and system tests that need no DPDK", tests),
     step("scripts", "packet scripts, counted by RFC", scripts),
+    step("sim", "the simulator: whole stacks over a network that misbehaves, a few thousand seeds", simulation),
     step("doc-tests", "examples in the documentation", doc_tests),
     dpdk_step("tests-dpdk", "tests over DPDK ports: memif, virtio_user, AF_XDP", tests_dpdk),
     step("doc", "documentation builds without a warning", doc),
@@ -107,6 +109,11 @@ fn tests(runner: &mut Runner) -> Result<Outcome> {
 
 fn scripts(runner: &mut Runner) -> Result<Outcome> {
     runner.run_tests(cargo(&["test", "-p", "luna-tests", "--test", "scripts"]))?;
+    Ok(Outcome::Done)
+}
+
+fn simulation(runner: &mut Runner) -> Result<Outcome> {
+    runner.run(sim::simulator(&["--seeds", &sim::SEEDS_FOR_TEST.to_string()]))?;
     Ok(Outcome::Done)
 }
 

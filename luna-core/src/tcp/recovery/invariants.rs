@@ -25,7 +25,9 @@ impl Connection {
             return ensure(marks.sacked == 0 && marks.lost == lost, "marks without a record");
         };
         let (a, b) = (&rec.board, &marks);
-        ensure((a.sacked, a.lost, a.retrans) == (b.sacked, b.lost, b.retrans), "the scoreboard's counts")?;
+        ensure(a.sacked == b.sacked, "the scoreboard's count of reported segments")?;
+        ensure(a.lost == b.lost, "the scoreboard's count of lost segments")?;
+        ensure(a.retrans == b.retrans, "the scoreboard's count of retransmissions")?;
         ensure((a.sacked_bytes, a.lost_bytes) == (b.sacked_bytes, b.lost_bytes), "the scoreboard's bytes")?;
         ensure(self.in_flight() >= a.sacked_bytes + a.lost_bytes, "more is marked than is in flight")
     }

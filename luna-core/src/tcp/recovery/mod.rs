@@ -156,6 +156,10 @@ impl Connection {
         if self.flags.uncut() {
             // From here on every segment has its own fate.
             self.cut_records(env.segments, env.sends);
+            // Records may have run out at first: then pieces of marked ones are marked as well.
+            if let Some(rec) = self.record_mut(env.recoveries) {
+                rec.board.recount(env.segments, self.segments);
+            }
         }
         let recoveries = &mut *env.recoveries;
         if self.cold.recovery != NIL {

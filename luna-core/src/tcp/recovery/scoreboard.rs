@@ -136,6 +136,12 @@ impl Scoreboard {
         }
     }
 
+    /// As [`Scoreboard::count`], when records were cut.
+    pub(super) fn recount(&mut self, segments: &Segments<'_>, list: SegmentList) {
+        (self.sacked, self.sacked_bytes, self.lost, self.lost_bytes, self.retrans) = (0, 0, 0, 0, 0);
+        self.count(segments, list);
+    }
+
     /// Everything before `una` is acknowledged: what was remembered of it is over.
     pub(super) fn forget_below(&mut self, una: SeqNum) {
         self.judged.forget_below(una);
@@ -167,8 +173,9 @@ impl Scoreboard {
         }
     }
 
-    /// A lost segment became two.
+    /// A segment became two: a lost one, or the last one as a probe, which may have been reported.
     pub(super) fn split(&mut self, s: &Segment) {
+        self.sacked += u32::from(s.flags.sacked());
         self.lost += u32::from(s.flags.lost());
         self.retrans += u32::from(s.flags.rtx_out());
     }
