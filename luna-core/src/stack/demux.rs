@@ -50,9 +50,14 @@ impl<Q: NicQueue> Stack<'_, Q> {
                 self.counters.segments_in += segments as u64;
                 self.counters.fast_path += segments as u64;
                 if seg.ack != conn.snd_una {
-                    let (conn, mut env) = self.split(slot);
-                    conn.ack_advance_in_line(&mut env.ack, seg.ack);
-                    if conn.send.acked(env.ack.sends, conn.snd_una) {
+                    if conn.flags.controlled() {
+                        self.ack_controlled(slot, seg.ack);
+                    } else {
+                        let (conn, mut env) = self.split(slot);
+                        conn.ack_advance_in_line(&mut env.ack, seg.ack);
+                    }
+                    let conn = self.conns.at(slot);
+                    if conn.send.acked(&self.sends, conn.snd_una) {
                         self.release_acked(slot, self.id_of(slot), app);
                     }
                 }
@@ -79,6 +84,13 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let Some(frame) = burst.pop() else { return false };
         self.frame_parsed(path, frame, app);
         true
+    }
+
+    /// An in-order acknowledgment, for a controller in the pool.
+    #[inline(never)]
+    fn ack_controlled(&mut self, slot: u32, ack: SeqNum) {
+        let (conn, mut env) = self.split(slot);
+        conn.ack_advance(&mut env.ack, ack);
     }
 
     /// Whether it is a plain frame of that connection with right checksums, where the port does not say so itself.

@@ -30,12 +30,20 @@ impl Connection {
     /// entries are freed by the caller, who reports their tokens.
     #[inline(never)]
     pub(crate) fn ack_advance(&mut self, env: &mut AckEnv<'_, '_>, ack: SeqNum) {
-        self.ack_advance_in_line(env, ack);
+        let (acked, rtt) = self.ack_books(env, ack);
+        self.congestion_acked(env, acked, rtt);
     }
 
-    /// As above, for the fast path alone.
+    /// As above, for the fast path alone, and a controller in line. Nothing here is handed the whole of `env`: it then
+    /// need not exist in memory.
     #[inline(always)]
     pub(crate) fn ack_advance_in_line(&mut self, env: &mut AckEnv<'_, '_>, ack: SeqNum) {
+        let (acked, _) = self.ack_books(env, ack);
+        self.congestion_acked_in_line(acked);
+    }
+
+    #[inline(always)]
+    fn ack_books(&mut self, env: &mut AckEnv<'_, '_>, ack: SeqNum) -> (u32, Option<Duration>) {
         let acked = ack.distance_from(self.snd_una);
         self.snd_una = ack;
         let rtt = self.free_acked(env, ack);
@@ -46,7 +54,7 @@ impl Connection {
             self.arm_timer(env.now, env.config);
             self.cold.give_up_at = env.now + env.config.user_timeout;
         }
-        self.congestion_acked(env, acked, rtt);
+        (acked, rtt)
     }
 
     /// Frees the records of what `ack` covers, in one piece, and samples the RTT from the newest of them.

@@ -82,7 +82,11 @@ pub(crate) fn run(options: &Options) {
         options.runs,
         options.seconds,
         options.congestion,
-        if options.delay_us > 0 { format!("{} us more each way", options.delay_us) } else { "no delay added".to_owned() }
+        if options.delay_us > 0 {
+            format!("{} us more each way", options.delay_us)
+        } else {
+            "no delay added".to_owned()
+        }
     );
     let mut rows = Vec::new();
     for &percent in &options.loss {

@@ -180,11 +180,7 @@ fn path(spec: &EndSpec, port: &LunaPort) -> PathConfig {
 pub(crate) fn run(spec: &EndSpec) {
     let done = super::children::end_of_input();
     let luna = spec.luna.as_ref().expect("a Luna end");
-    assert!(
-        luna_congestion(&spec.congestion),
-        "Luna has no congestion control of that name: {}",
-        spec.congestion
-    );
+    assert!(luna_congestion(&spec.congestion), "Luna has no congestion control of that name: {}", spec.congestion);
     let gateway_mac: MacAddr = luna.gateway_mac.parse().expect("a hardware address");
     let eal = Eal::start(&EalConfig { memory_mb: 160, ..EalConfig::default() }).unwrap_or_else(|e| panic!("{e}"));
     let ours = PortRange { first: spec.local.port(), last: spec.local.port() };
@@ -266,9 +262,9 @@ pub(crate) fn run(spec: &EndSpec) {
                     seconds: app.ledger.seconds(),
                     ..Report::default()
                 };
-                report.counters.extend(
-                    stack.counters().iter().filter(|(_, n)| *n > 0).map(|(name, n)| (name.to_owned(), n)),
-                );
+                report
+                    .counters
+                    .extend(stack.counters().iter().filter(|(_, n)| *n > 0).map(|(name, n)| (name.to_owned(), n)));
                 for (name, n) in [
                     ("queue_rx_frames", stats.rx_frames),
                     ("queue_tx_frames", stats.tx_frames),

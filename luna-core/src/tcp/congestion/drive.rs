@@ -1,12 +1,11 @@
-//! What a connection tells its controller. NewReno is in line; the others are one call away, behind a flag that stands in
-//! the same word as the one that says whether the window was in use.
+//! What a connection tells its controller. NewReno is in line; the others are one call away, behind a flag.
 
 use super::pool::Algorithm;
 use super::{Ack, CongestionControl, CongestionKind, Control, Controls, Cubic, Cut, Dctcp, Hpcc, NewReno, Window};
 use crate::slab::NIL;
 use crate::tcp::AckEnv;
 use crate::tcp::config::TcpConfig;
-use crate::tcp::connection::{Connection, Flags};
+use crate::tcp::connection::Connection;
 use crate::time::Duration;
 
 /// The hot part of congestion control, in the connection itself.
@@ -28,15 +27,6 @@ impl Congestion {
     pub(crate) fn window(&self) -> u32 {
         self.window.cwnd
     }
-}
-
-/// With neither flag an acknowledgment concerns no controller.
-#[inline(always)]
-fn grows() -> Flags {
-    let mut f = Flags::default();
-    f.set_cwnd_limited(true);
-    f.set_controlled(true);
-    f
 }
 
 /// The pool of controllers is full.
@@ -106,16 +96,21 @@ impl Connection {
     }
 
     /// New data was acknowledged outside of recovery.
-    #[inline(always)]
     pub(crate) fn congestion_acked(&mut self, env: &mut AckEnv<'_, '_>, acked: u32, rtt: Option<Duration>) {
-        if self.flags.bits() & grows().bits() == 0 {
-            return;
-        }
-        let limited = self.flags.cwnd_limited();
-        self.flags.set_cwnd_limited(false);
         if self.flags.controlled() {
+            let limited = self.flags.cwnd_limited();
+            self.flags.set_cwnd_limited(false);
             self.tell_acked(env, acked, rtt, limited);
         } else if !env.ece {
+            self.congestion_acked_in_line(acked);
+        }
+    }
+
+    /// The same for NewReno, without an echo of a mark.
+    #[inline(always)]
+    pub(crate) fn congestion_acked_in_line(&mut self, acked: u32) {
+        if self.flags.cwnd_limited() {
+            self.flags.set_cwnd_limited(false);
             self.congestion.reno.grow(&mut self.congestion.window, acked, u32::from(self.mss));
         }
     }
