@@ -179,9 +179,12 @@ impl<Q: NicQueue> Stack<'_, Q> {
     /// Sends what was never sent, as both windows allow; then FIN, when it is due.
     #[inline]
     pub(super) fn output_new(&mut self, slot: u32) -> Output {
-        if self.output_burst(slot) {
-            return Output::Done;
-        }
+        if self.output_burst(slot) { Output::Done } else { self.output_rest(slot) }
+    }
+
+    /// New data and FIN, whatever is to be seen to.
+    #[inline(never)]
+    fn output_rest(&mut self, slot: u32) -> Output {
         if self.conns.at(slot).flags.careful() {
             self.resume_idle(slot);
         }
