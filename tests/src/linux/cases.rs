@@ -18,8 +18,11 @@ struct Case {
 }
 
 /// Client and server.
-const PAIRS: [(&str, Kind, Kind); 3] =
-    [("luna_luna", Kind::Luna, Kind::Luna), ("luna_linux", Kind::Luna, Kind::Linux), ("linux_luna", Kind::Linux, Kind::Luna)];
+const PAIRS: [(&str, Kind, Kind); 3] = [
+    ("luna_luna", Kind::Luna, Kind::Luna),
+    ("luna_linux", Kind::Luna, Kind::Linux),
+    ("linux_luna", Kind::Linux, Kind::Luna),
+];
 const TAP_PAIRS: [(&str, Kind, Kind); 3] = [
     ("luna_luna", Kind::LunaTap, Kind::LunaTap),
     ("luna_linux", Kind::LunaTap, Kind::Linux),
@@ -31,7 +34,13 @@ const fn bulk(to_server: u64, to_client: u64) -> Work {
 }
 
 const fn rpc(size: u64, depth: u64, count: u64) -> Work {
-    Work { to_server: size * count, to_client: size * count, half_close: false, rpc: Some(Rpc { size, depth }), limit_ms: None }
+    Work {
+        to_server: size * count,
+        to_client: size * count,
+        half_close: false,
+        rpc: Some(Rpc { size, depth }),
+        limit_ms: None,
+    }
 }
 
 /// The whole list.
@@ -170,8 +179,9 @@ pub(crate) fn run(options: &Options) -> bool {
 
 fn perform(case: &Case, capture: &std::path::Path) -> Result<Played, String> {
     // The topology's commands panic when the machine refuses one.
-    let played = std::panic::catch_unwind(|| case.scene.play(Some(capture)))
-        .unwrap_or_else(|panic| Err(panic.downcast_ref::<String>().cloned().unwrap_or_else(|| "panicked".to_owned())))?;
+    let played = std::panic::catch_unwind(|| case.scene.play(Some(capture))).unwrap_or_else(|panic| {
+        Err(panic.downcast_ref::<String>().cloned().unwrap_or_else(|| "panicked".to_owned()))
+    })?;
     if case.wants_loss && played.lost == 0 {
         return Err("the router lost nothing".to_owned());
     }

@@ -94,7 +94,12 @@ impl Ledger {
         while !rest.is_empty() {
             let at = (self.got % PERIOD) as usize;
             let n = rest.len().min(self.expected.len() - at);
-            assert!(rest[..n] == self.expected[at..at + n], "wrong bytes between {} and {}", self.got, self.got + n as u64);
+            assert!(
+                rest[..n] == self.expected[at..at + n],
+                "wrong bytes between {} and {}",
+                self.got,
+                self.got + n as u64
+            );
             self.got += n as u64;
             rest = &rest[n..];
         }

@@ -11,6 +11,7 @@ use luna_core::stack::{
     StackConfig, Turn,
 };
 use luna_core::tcp::TcpConfig;
+use luna_core::tcp::congestion::CongestionKind;
 use luna_core::time::Instant;
 use luna_core::wire::MacAddr;
 use luna_core::zbuf::{Frag, Pool, Zbuf, ZoneLayout};
@@ -165,7 +166,13 @@ impl<Q: NicQueue> App<Q> for Player<'_> {
 fn tcp(spec: &EndSpec, port: &LunaPort) -> TcpConfig {
     let preset = if port.interop { TcpConfig::INTEROP } else { TcpConfig::DATACENTER };
     let window = spec.window.unwrap_or(WINDOW);
-    TcpConfig { rcv_wnd: window, rcv_budget: window.saturating_mul(8).max(256 << 10), snd_buf: 2 << 20, ..preset }
+    let congestion = match spec.congestion.as_str() {
+        "reno" => CongestionKind::NewReno,
+        "cubic" => CongestionKind::Cubic,
+        other => panic!("Luna has no congestion control of the kind of {other}"),
+    };
+    let rcv_budget = window.saturating_mul(8).max(256 << 10);
+    TcpConfig { rcv_wnd: window, rcv_budget, snd_buf: 2 << 20, congestion, ..preset }
 }
 
 fn path(spec: &EndSpec, port: &LunaPort) -> PathConfig {

@@ -58,7 +58,7 @@ pub fn main(scope: Scope) -> ExitCode {
         good &= cases::run(&options);
     }
     if options.goodput {
-        goodput::run(&options);
+        good &= goodput::run(&options);
     }
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -207,7 +207,11 @@ impl Net {
             let beyond = if own == 1 { Side::Server } else { Side::Client };
             for v6 in [false, true] {
                 let nodad = if v6 { " nodad" } else { "" };
-                run(&words(&format!("ip -n {namespace} addr add {}/{} dev {dev}{nodad}", host(3, own, v6), prefix(v6))));
+                run(&words(&format!(
+                    "ip -n {namespace} addr add {}/{} dev {dev}{nodad}",
+                    host(3, own, v6),
+                    prefix(v6)
+                )));
                 let to = host(number(beyond), 0, v6);
                 run(&words(&format!("ip -n {namespace} route add {to}/{} via {}", prefix(v6), host(3, other, v6))));
             }
