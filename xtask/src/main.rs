@@ -1,4 +1,4 @@
-//! Luna's build driver: `cargo xtask setup | demo | test | bench | sim`.
+//! Luna's build driver: `cargo xtask setup | demo | test | linux | bench | sim`.
 //!
 //! One file per verb; what they share is beside them: child processes that never outlive us (`process`), the
 //! machine's state that we change and give back (`hugepages`, `netns`, `packages`), progress (`progress`).
@@ -9,6 +9,7 @@ mod cargo;
 mod demo;
 mod hugepages;
 mod interrupt;
+mod linux;
 mod netns;
 mod packages;
 mod process;
@@ -37,6 +38,8 @@ enum Verb {
     Demo(demo::Args),
     /// Run every test there is
     Test(test::Args),
+    /// Linux's TCP as the other end: every case, and the goodput under loss (`--runs 9`)
+    Linux(linux::Args),
     /// Run the benches and print the instruction comparison
     Bench(bench::Args),
     /// Run the deterministic simulator over many seeds, or one of them with its packet log
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Verb::Setup(args) => setup::run(&args),
         Verb::Demo(args) => demo::run(&args),
         Verb::Test(args) => test::run(&args),
+        Verb::Linux(args) => linux::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Sim(args) => sim::run(&args),
     };

@@ -67,6 +67,7 @@ impl Role {
             .args(["netns", "exec", namespace])
             .arg(std::env::current_exe().expect("this program"))
             .env(ROLE, role)
+            .env("RUST_BACKTRACE", "0")
             .env(SPEC, serde_json::to_string(task).expect("plain data"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

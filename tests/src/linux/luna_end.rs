@@ -1,4 +1,4 @@
-//! Luna's end: the stack over a DPDK port, with an application that follows the same ledger as the kernel's end.
+//! Luna's end: the stack over AF_XDP or a tap, with an application that follows the same ledger as the kernel's end.
 
 use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::Ordering;
@@ -11,6 +11,7 @@ use luna_core::stack::{
     StackConfig, Turn,
 };
 use luna_core::tcp::TcpConfig;
+use luna_core::tcp::congestion::CongestionKind;
 use luna_core::time::Instant;
 use luna_core::wire::MacAddr;
 use luna_core::zbuf::{Frag, Pool, Zbuf, ZoneLayout};
@@ -20,6 +21,8 @@ use luna_host::storage::Capacity;
 use super::ledger::{Ledger, PERIOD, stream};
 use super::net;
 use super::spec::{EndSpec, Ending, LunaPort, Report, Side};
+use super::tap::TapQueue;
+use crate::memory;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes of a piece of the stream: one obj.
@@ -163,7 +166,13 @@ impl<Q: NicQueue> App<Q> for Player<'_> {
 fn tcp(spec: &EndSpec, port: &LunaPort) -> TcpConfig {
     let preset = if port.interop { TcpConfig::INTEROP } else { TcpConfig::DATACENTER };
     let window = spec.window.unwrap_or(WINDOW);
-    TcpConfig { rcv_wnd: window, rcv_budget: window.saturating_mul(8).max(256 << 10), snd_buf: 2 << 20, ..preset }
+    let congestion = match spec.congestion.as_str() {
+        "reno" => CongestionKind::NewReno,
+        "cubic" => CongestionKind::Cubic,
+        other => panic!("Luna has no congestion control of the kind of {other}"),
+    };
+    let rcv_budget = window.saturating_mul(8).max(256 << 10);
+    TcpConfig { rcv_wnd: window, rcv_budget, snd_buf: 2 << 20, congestion, ..preset }
 }
 
 fn path(spec: &EndSpec, port: &LunaPort) -> PathConfig {
@@ -178,121 +187,127 @@ fn path(spec: &EndSpec, port: &LunaPort) -> PathConfig {
 }
 
 pub(crate) fn run(spec: &EndSpec) {
-    let done = super::children::end_of_input();
     let luna = spec.luna.as_ref().expect("a Luna end");
-    assert!(luna_congestion(&spec.congestion), "Luna has no congestion control of that name: {}", spec.congestion);
-    let gateway_mac: MacAddr = luna.gateway_mac.parse().expect("a hardware address");
+    match &luna.tap {
+        None => over_af_xdp(spec, luna),
+        Some((name, mac)) => over_tap(spec, luna, name, mac.parse().expect("a hardware address")),
+    }
+}
+
+fn over_af_xdp(spec: &EndSpec, luna: &LunaPort) {
     let eal = Eal::start(&EalConfig { memory_mb: 160, ..EalConfig::default() }).unwrap_or_else(|e| panic!("{e}"));
     let ours = PortRange { first: spec.local.port(), last: spec.local.port() };
-    let (vdev, mac) = match &luna.tap {
-        None => (Vdev::AfXdp(AfXdp::new("e0", vec![ours])), None),
-        Some((name, mac)) => {
-            // The device's own address becomes the kernel side's; ours is another.
-            let args = format!("iface={name},mac={}", luna.gateway_mac);
-            (Vdev::Raw { name: "net_tap0".into(), args }, Some(mac.parse().expect("a hardware address")))
-        }
-    };
-    let name = eal.attach(&vdev).unwrap_or_else(|e| panic!("{e}"));
-    let rx_objs = if luna.mtu > 1500 { 4096 } else { 8192 };
-    let config = PortConfig { mtu: luna.mtu, mac, rx_objs, ..PortConfig::default() };
+    let name = eal.attach(&Vdev::AfXdp(AfXdp::new("e0", vec![ours]))).unwrap_or_else(|e| panic!("{e}"));
+    let config = PortConfig { mtu: luna.mtu, ..PortConfig::default() };
     let (port, mut seeds) = eal.open(&name, &config).unwrap_or_else(|e| panic!("{e}"));
-    for command in &luna.then {
-        net::run(&command.iter().map(String::as_str).collect::<Vec<_>>());
-    }
     let layout = ZoneLayout::plain(PIECE as u32);
     let memory = eal.memory(Memory::zones_for(layout, (PERIOD / PIECE) as usize)).unwrap_or_else(|e| panic!("{e}"));
     let payload = memory.into_pool(layout).unwrap_or_else(|e| panic!("{e}"));
-    let clock = HostInstant::now();
-    let now = || Instant::from_nanos(clock.elapsed().as_nanos() as u64 + 1);
-    {
-        let queue = seeds.pop_front().expect("one queue").activate();
-        let mut seed = [7; 32];
-        seed[..4].copy_from_slice(&std::process::id().to_le_bytes());
-        let config = StackConfig { id: 1, seed, tcp: tcp(spec, luna) };
-        let mut stack = Stack::new(config, Capacity::default().leak(), now()).expect("a sensible configuration");
-        let path = stack.add_path(queue, path(spec, luna)).expect("a sensible path");
-        assert!(stack.cx(now()).neighbor(path, luna.gateway, Some(gateway_mac)));
-        let mut app = Player {
-            spec,
-            ledger: Ledger::new(spec),
-            pieces: Pieces::new(&payload, spec.side),
-            conn: None,
-            released: 0,
-            held: Vec::new(),
-            paused: None,
-            pause_over: false,
-            shut: false,
-            aborted: false,
-            closed: None,
-        };
-        println!("ready");
-        if spec.side == Side::Server {
-            stack.cx(now()).listen(Bind::port(spec.local.port()), 0).expect("a free port");
-        } else {
-            let ports = spec.local.port()..=spec.local.port();
-            let to = Connect { ports, ..Connect::to(spec.remote) };
-            app.conn = Some(stack.cx(now()).connect(to).expect("a connection"));
-        }
-        let mut told = false;
-        while !done.load(Ordering::Relaxed) {
-            let busy = stack.turn(now(), 256, &mut app) == Turn::Busy;
-            if !told {
-                if app.paused.is_some() || spec.work.limit_ms.is_some() {
-                    app.tick(&mut stack.cx(now()));
-                }
-                let moved = app.ledger.got + app.ledger.sent + app.released + u64::from(app.paused.is_some());
-                let moving = app.ledger.is_moving(moved, PATIENCE);
-                let info = app.conn.and_then(|conn| stack.cx(now()).info(conn).ok());
-                assert!(
-                    moving,
-                    "no progress at {} in, {} out, {} released: {info:?} {:?} {:?}",
-                    app.ledger.got,
-                    app.ledger.sent,
-                    app.released,
-                    stack.counters(),
-                    stack.queue_stats(path)
-                );
-            }
-            if app.closed.is_some() && !told {
-                told = true;
-                let stats = stack.queue_stats(path).expect("our path");
-                let mut report = Report {
-                    sent: app.ledger.sent,
-                    received: app.ledger.got,
-                    seconds: app.ledger.seconds(),
-                    ..Report::default()
-                };
-                report
-                    .counters
-                    .extend(stack.counters().iter().filter(|(_, n)| *n > 0).map(|(name, n)| (name.to_owned(), n)));
-                for (name, n) in [
-                    ("queue_rx_frames", stats.rx_frames),
-                    ("queue_tx_frames", stats.tx_frames),
-                    ("queue_rx_no_obj", stats.rx_no_obj),
-                    ("queue_rx_too_long", stats.rx_too_long),
-                    ("queue_tx_dropped", stats.tx_dropped),
-                    ("port_rx_missed", port.stats().rx_missed),
-                    ("port_tx_errors", port.stats().tx_errors),
-                ] {
-                    if n > 0 {
-                        report.counters.insert(name.to_owned(), n);
-                    }
-                }
-                check(spec, &app);
-                println!("report {}", serde_json::to_string(&report).expect("plain data"));
-            }
-            if !busy {
-                std::thread::yield_now();
-            }
-        }
-        drop(stack);
-        drop(app);
-    }
+    let counters = || {
+        let stats = port.stats();
+        vec![("port_rx_missed", stats.rx_missed), ("port_tx_errors", stats.tx_errors)]
+    };
+    play(spec, luna, seeds.pop_front().expect("one queue").activate(), &payload, counters);
     // What the device held goes with it.
     let closed = port.close().expect("the queue is gone");
     assert!(eal.reclaim(), "payload references were left to another thread");
     assert_eq!(payload.outstanding(), 0, "payload objs did not come home");
     assert_eq!(closed.missing, 0, "objs of the port did not come home");
+}
+
+fn over_tap(spec: &EndSpec, luna: &LunaPort, name: &str, mac: MacAddr) {
+    let queue = TapQueue::new(name, mac, luna.mtu).unwrap_or_else(|e| panic!("{name}: {e}"));
+    for command in &luna.then {
+        net::run(&command.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    let frames = queue.frames();
+    let payload = memory::pool(5, PIECE as u32);
+    play(spec, luna, queue, payload, Vec::new);
+    assert_eq!((payload.outstanding(), frames.outstanding()), (0, 0), "objs did not come home");
+}
+
+/// The connection's life, and then whatever the peer still wants, until the parent has heard both ends.
+fn play<Q: NicQueue>(
+    spec: &EndSpec,
+    luna: &LunaPort,
+    queue: Q,
+    payload: &Pool,
+    more: impl Fn() -> Vec<(&'static str, u64)>,
+) {
+    let done = super::children::end_of_input();
+    let gateway_mac: MacAddr = luna.gateway_mac.parse().expect("a hardware address");
+    let clock = HostInstant::now();
+    let now = || Instant::from_nanos(clock.elapsed().as_nanos() as u64 + 1);
+    let mut seed = [7; 32];
+    seed[..4].copy_from_slice(&std::process::id().to_le_bytes());
+    let config = StackConfig { id: 1, seed, tcp: tcp(spec, luna) };
+    let mut stack = Stack::new(config, Capacity::default().leak(), now()).expect("a sensible configuration");
+    let path = stack.add_path(queue, path(spec, luna)).expect("a sensible path");
+    assert!(stack.cx(now()).neighbor(path, luna.gateway, Some(gateway_mac)));
+    let mut app = Player {
+        spec,
+        ledger: Ledger::new(spec),
+        pieces: Pieces::new(payload, spec.side),
+        conn: None,
+        released: 0,
+        held: Vec::new(),
+        paused: None,
+        pause_over: false,
+        shut: false,
+        aborted: false,
+        closed: None,
+    };
+    if spec.side == Side::Server {
+        stack.cx(now()).listen(Bind::port(spec.local.port()), 0).expect("a free port");
+    } else {
+        let ports = spec.local.port()..=spec.local.port();
+        let to = Connect { ports, ..Connect::to(spec.remote) };
+        app.conn = Some(stack.cx(now()).connect(to).expect("a connection"));
+    }
+    println!("ready");
+    let mut told = false;
+    while !done.load(Ordering::Relaxed) {
+        let busy = stack.turn(now(), 256, &mut app) == Turn::Busy;
+        if !told {
+            if app.paused.is_some() || spec.work.limit_ms.is_some() {
+                app.tick(&mut stack.cx(now()));
+            }
+            let moved = app.ledger.got + app.ledger.sent + app.released + u64::from(app.paused.is_some());
+            assert!(
+                app.ledger.is_moving(moved, PATIENCE),
+                "no progress at {} in, {} out, {} released: {:?} {:?} {:?}",
+                app.ledger.got,
+                app.ledger.sent,
+                app.released,
+                app.conn.map(|conn| stack.cx(now()).info(conn)),
+                stack.counters(),
+                stack.queue_stats(path)
+            );
+        }
+        if app.closed.is_some() && !told {
+            told = true;
+            let stats = stack.queue_stats(path).expect("our path");
+            let of_queue = [
+                ("queue_rx_frames", stats.rx_frames),
+                ("queue_tx_frames", stats.tx_frames),
+                ("queue_rx_no_obj", stats.rx_no_obj),
+                ("queue_rx_too_long", stats.rx_too_long),
+                ("queue_tx_dropped", stats.tx_dropped),
+            ];
+            let all = stack.counters().iter().chain(of_queue).chain(more());
+            let report = Report {
+                sent: app.ledger.sent,
+                received: app.ledger.got,
+                seconds: app.ledger.seconds(),
+                counters: all.filter(|(_, n)| *n > 0).map(|(name, n)| (name.to_owned(), n)).collect(),
+            };
+            check(spec, &app);
+            println!("report {}", serde_json::to_string(&report).expect("plain data"));
+        }
+        if !busy {
+            std::thread::yield_now();
+        }
+    }
 }
 
 /// Whether it ended as it should.
@@ -307,9 +322,4 @@ fn check(spec: &EndSpec, app: &Player<'_>) {
         Ending::Reset => assert_eq!(reason, Some(CloseReason::Reset)),
         Ending::Abort(_) => assert_eq!(reason, Some(CloseReason::Aborted)),
     }
-}
-
-/// Whether Luna's congestion control is of the same kind.
-fn luna_congestion(name: &str) -> bool {
-    matches!(name, "reno")
 }

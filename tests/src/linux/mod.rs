@@ -1,5 +1,5 @@
 //! Linux as the other end: client, router and server in network namespaces of their own, joined by veth; each end is the
-//! kernel's TCP or Luna on a DPDK port (AF_XDP, or net_tap for large MTUs), and the router forwards, shapes to about
+//! kernel's TCP or Luna on a port (DPDK's AF_XDP, or a tap for large MTUs), and the router forwards, shapes to about
 //! 1 Gb/s (TBF), loses (nft) and, with a relay between two taps, delays and reorders.
 //!
 //! Every end is a process, this same binary with a role in its environment. `spec` says what an end does, `ledger` keeps
@@ -17,6 +17,7 @@ mod net;
 mod relay;
 mod scene;
 mod spec;
+mod tap;
 
 use std::process::ExitCode;
 
@@ -57,7 +58,7 @@ pub fn main(scope: Scope) -> ExitCode {
         good &= cases::run(&options);
     }
     if options.goodput {
-        goodput::run(&options);
+        good &= goodput::run(&options);
     }
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

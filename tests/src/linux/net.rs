@@ -92,13 +92,14 @@ pub(crate) fn port(side: Side) -> &'static str {
 }
 
 /// What sets the router's port up, once it is there.
-pub(crate) fn port_commands(side: Side, mtu: u16, static_neighbor: bool, shaped: bool) -> Vec<Vec<String>> {
+pub(crate) fn port_commands(side: Side, mtu: u16, tap: bool, shaped: bool) -> Vec<Vec<String>> {
     let dev = port(side);
-    let mut lines = vec![format!("ip link set {dev} mtu {mtu} up")];
+    let mut lines = vec![format!("ip link set {dev} address {} mtu {mtu} up", mac(side, true))];
     for v6 in [false, true] {
         let nodad = if v6 { " nodad" } else { "" };
         lines.push(format!("ip addr add {}/{} dev {dev}{nodad}", gateway(side, v6), prefix(v6)));
-        if static_neighbor {
+        // Nobody answers for a stack on a tap.
+        if tap {
             let (ip, mac) = (address(side, v6), mac(side, false));
             lines.push(format!("ip neigh replace {ip} lladdr {mac} dev {dev} nud permanent"));
         }

@@ -3,9 +3,8 @@
 use core::cmp::Reverse;
 use core::time::Duration;
 use std::collections::BinaryHeap;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::Instant;
 
 use rand_pcg::Pcg32;
@@ -13,36 +12,10 @@ use rand_pcg::rand_core::Rng as _;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::spec::RelaySpec;
+use super::tap;
 
-/// `struct ifreq` of TUNSETIFF: name and flags.
-#[repr(C)]
-struct Request {
-    name: [u8; 16],
-    flags: u16,
-    rest: [u8; 22],
-}
-
-const TUNSETIFF: u32 = 0x4004_54ca;
-const IFF_TAP: u16 = 2;
-const IFF_NO_PI: u16 = 0x1000;
 /// Frames on the way in one direction; what comes on top is lost, as in any queue.
 const MOST: usize = 20_000;
-
-/// Makes a tap; it lives as long as the file, whatever namespace it is moved to.
-fn tap(name: &str) -> std::io::Result<File> {
-    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
-    let file = OpenOptions::new().read(true).write(true).custom_flags(nonblocking).open("/dev/net/tun")?;
-    let mut request = Request { name: [0; 16], flags: IFF_TAP | IFF_NO_PI, rest: [0; 22] };
-    request.name[..name.len()].copy_from_slice(name.as_bytes());
-    // SAFETY: TUNSETIFF reads (and writes) one `struct ifreq`, which `Request` has the size and the layout of.
-    unsafe {
-        let mut request = request;
-        rustix::ioctl::ioctl(&file, rustix::ioctl::Updater::<TUNSETIFF_OPCODE, _>::new(&mut request))?;
-    }
-    Ok(file)
-}
-
-const TUNSETIFF_OPCODE: rustix::ioctl::Opcode = TUNSETIFF as rustix::ioctl::Opcode;
 
 /// A frame on its way: when it is due, its number, its bytes.
 type Frame = Reverse<(Instant, u64, Vec<u8>)>;
@@ -103,7 +76,7 @@ impl Lane {
 
 pub(crate) fn run(spec: &RelaySpec) {
     let done = super::children::end_of_input();
-    let open = |name| tap(name).unwrap_or_else(|e| panic!("/dev/net/tun: {e}"));
+    let open = |name| tap::open(name).unwrap_or_else(|e| panic!("/dev/net/tun: {e}"));
     let (mut a, mut b) = (open("t0"), open("t1"));
     let (mut there, mut back) = (Lane::new(), Lane::new());
     let mut rng = Pcg32::new(1, 2);

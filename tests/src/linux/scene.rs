@@ -13,7 +13,7 @@ pub(crate) enum Kind {
     Linux,
     /// Over AF_XDP.
     Luna,
-    /// Over net_tap.
+    /// Over a tap.
     LunaTap,
 }
 
