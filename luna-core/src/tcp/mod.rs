@@ -13,11 +13,14 @@
 //! | `segments` | one record for each segment in flight |
 //! | `reassembly` | data ahead of its turn |
 //! | `config`, `profiles` | settings, and how connections of one stack get different ones |
+//! | `path_mtu` | the packet size that the path takes (RFC 1191, 8201, 4821) |
 //! | `rtt` | RFC 6298 |
 //! | [`congestion`] | NewReno, CUBIC, DCTCP, HPCC |
 //! | `ecn` | RFC 3168, RFC 8257's echo |
 //!
-//! Deviations: the urgent pointer is ignored; PLPMTUD is not there yet.
+//! Deviations: the urgent pointer is ignored, urgent data is data; a path's black holes are found without probe segments
+//! (see `path_mtu`); a FIN or data in a SYN is not taken; TSecr is not checked (round trips come from send times); the
+//! oldest connections in TIME-WAIT are not given up for new ones when the table is full.
 
 mod ack;
 mod config;

@@ -8,6 +8,7 @@ use super::ack::AckEnv;
 use super::connection::Connection;
 use crate::slab::NIL;
 use crate::time::{Duration, Instant};
+use crate::wire::int::MAX_LEN as SHIM_LEN;
 use crate::wire::tcp_options::TIMESTAMPS_LEN;
 
 /// Sizes that paths are known to have: what is tried when a larger one seems to vanish.
@@ -28,7 +29,8 @@ pub(crate) fn plateau_below(len: u32) -> u32 {
 impl Connection {
     fn headers(&self) -> u32 {
         let ip_tcp = if self.key.addrs_are_v6() { 60 } else { 40 };
-        ip_tcp + if self.flags.timestamps() { TIMESTAMPS_LEN as u32 } else { 0 }
+        let shim = if self.cold.modes.int() { SHIM_LEN as u32 } else { 0 };
+        ip_tcp + shim + if self.flags.timestamps() { TIMESTAMPS_LEN as u32 } else { 0 }
     }
 
     /// The largest packet that it sends.
