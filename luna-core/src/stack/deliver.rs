@@ -150,7 +150,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
     pub(super) fn tell_writable<A: App<Q>>(&mut self, app: &mut A) {
         self.entries_wanted = 0;
         let n = self.conns.capacity();
-        let first = self.told_last + 1;
+        let first = self.told_last.wrapping_add(1);
         for slot in (first..n).chain(0..first.min(n)) {
             let c = self.conns.at_mut(slot);
             let waits = c.state != State::Closed && c.flags.wants_room() && !c.flags.detached();
@@ -158,7 +158,13 @@ impl<Q: NicQueue> Stack<'_, Q> {
                 c.flags.set_wants_room(false);
                 self.told_last = slot;
                 let id = self.id_of(slot);
+                let free = self.sends.available();
                 app.on_writable(&mut Cx { stack: self }, id);
+                if self.sends.available() == free && self.conns.at(slot).flags.wants_room() {
+                    // It wants more than there is: it is first when there is enough, or never.
+                    self.told_last = slot.wrapping_sub(1);
+                    return;
+                }
                 if self.sends.available() == 0 {
                     // The others are first next time.
                     self.entries_wanted = self.entries_wanted.max(1);

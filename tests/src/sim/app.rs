@@ -453,7 +453,9 @@ impl<Q: NicQueue> App<Q> for SimApp<'_> {
         {
             let shared = &mut *self.shared.borrow_mut();
             let f = &mut shared.flows[flow];
-            let got = f.sides[1 - side].received;
+            // What came together with the piece at which the other application left was taken in, and nobody wanted it.
+            let other = &f.sides[1 - side];
+            let got = if other.left && !f.plan.ending.complete() { u64::MAX } else { other.received };
             let s = &mut f.sides[side];
             let front = s.pending.pop_front();
             s.moved = self.now.get();

@@ -231,7 +231,7 @@ fn tcp(rng: &mut Rng, calm: bool, preset: u64, flows: u64, dies: bool) -> TcpCon
         initial_window: rng.pick(&[1, 2, 4, 10, 32]),
         max_rto: Duration::from_secs(if preset == 0 { 4 } else { 1 }),
         ack_ratio: rng.pick(&[1, 2, 2, 2, 4]),
-        connect_timeout: Duration::from_secs(if dies { 20 } else { 120 }),
+        connect_timeout: Duration::from_secs(if dies { 20 } else { 30 }),
         user_timeout: Duration::from_secs(if dies { 20 } else { 120 }),
         time_wait: Duration::from_millis(rng.range(50, 2000)),
         fin_wait_2: Duration::from_secs(if dies { 20 } else { 60 }),
@@ -262,7 +262,7 @@ fn stack(
         let mut some = |all: &mut usize, choices: &[usize]| *all = rng.pick(choices);
         some(&mut tables.sends, &[16, 64, 4096]);
         some(&mut tables.segments, &[4, 16, 100, 8192]);
-        some(&mut tables.out_of_order, &[1, 4, 32, 1024]);
+        some(&mut tables.out_of_order, &[8, 64, 1024]);
         some(&mut withheld[1], &[0, 4000]);
     }
     // Windows reach beyond 2^32 ms and other edges of the clock's narrower kin.
