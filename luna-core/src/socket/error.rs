@@ -69,6 +69,9 @@ pub(super) const fn errno_of(reason: CloseReason) -> &'static str {
         CloseReason::Refused => "ECONNREFUSED",
         CloseReason::Reset => "ECONNRESET",
         CloseReason::TimedOut(_) => "ETIMEDOUT",
+        // Port or protocol, in ICMP and ICMPv6; net, in both.
+        CloseReason::Unreachable(3, 2 | 3) | CloseReason::Unreachable(1, 4) => "ECONNREFUSED",
+        CloseReason::Unreachable(3, 0) | CloseReason::Unreachable(1, 0) => "ENETUNREACH",
         CloseReason::Unreachable(..) => "EHOSTUNREACH",
         CloseReason::Aborted | CloseReason::Revoked => "ECONNABORTED",
         CloseReason::PeerBrokeProtocol => "EPROTO",

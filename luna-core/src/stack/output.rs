@@ -290,7 +290,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         } else if c.rto_at == Instant::FAR {
             c.arm_timer(now, config);
             c.cold.give_up_at = now + config.user_timeout;
-        } else if sent > 0 && c.probe_waited_for_one(sent) {
+        } else if sent > 0 && c.probe_waits_for_one(now) {
             c.arm_timer(now, config);
         }
         self.counters.bytes_out += u64::from(sent);

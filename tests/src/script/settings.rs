@@ -176,6 +176,8 @@ fields! {
     tos,
     syn_cookies,
     congestion,
+    black_hole_timeouts,
+    pmtu_raise,
     ecn,
 }
 

@@ -31,11 +31,10 @@ impl Connection {
         self.backoff == 0 && self.in_flight() > 0 && self.rtt.timer_is_for_probe(self.one_in_flight())
     }
 
-    /// Whether the timer is a probe's that allows for a delayed acknowledgment, as the segment in flight was alone until
-    /// these `sent` bytes followed it: two are acknowledged at once (RFC 8985 §7.2).
-    pub(crate) fn probe_waited_for_one(&self, sent: u32) -> bool {
-        let before = self.in_flight().saturating_sub(sent);
-        before <= u32::from(self.mss) && self.timer_is_for_probe() && !self.one_in_flight()
+    /// Whether the probe timer was set in this very burst for a lone segment, which the peer may acknowledge late, and the
+    /// segment is not alone any more (RFC 8985 §7.2).
+    pub(crate) fn probe_waits_for_one(&self, now: Instant) -> bool {
+        self.rto_at == now + self.rtt.timer(true) && self.timer_is_for_probe() && !self.one_in_flight()
     }
 
     /// Sets the timer from the record; `restart` begins it anew, otherwise it is begun when it does not run.
