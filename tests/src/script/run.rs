@@ -120,7 +120,7 @@ impl Run<'_, '_> {
                 self.settle()
             }
             Action::Call(call) => self.call(event, call, from, to),
-            Action::Check(statements) => self.check(event, statements),
+            Action::Check(statements) => self.check(statements),
             Action::Outbound(_) => Ok(()),
         }
     }
@@ -246,7 +246,7 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    fn check(&self, event: &Event, statements: &[Statement]) -> Result<(), String> {
+    fn check(&self, statements: &[Statement]) -> Result<(), String> {
         let mut number = self.fds.current;
         for statement in statements {
             match statement {
@@ -267,7 +267,6 @@ impl Run<'_, '_> {
                 }
             }
         }
-        let _ = event;
         Ok(())
     }
 

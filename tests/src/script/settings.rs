@@ -165,6 +165,8 @@ fields! {
     keepalive_idle,
     keepalive_interval,
     keepalive_count,
+    black_hole_timeouts,
+    pmtu_raise,
     time_wait,
     fin_wait_2,
     timestamps,
