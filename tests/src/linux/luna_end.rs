@@ -29,8 +29,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PIECE: u64 = 16 << 10;
 /// Receive window where the task names none: more than the path holds, the router's queue included.
 const WINDOW: u32 = 2 << 20;
-/// Pieces of one call to send, so that acknowledgments get their turn.
-const PUSH: usize = 64;
+/// How long an idle end sleeps. Spinning is what Luna does where cores are its own; on a shared machine who sleeps is run
+/// at once when it wakes, and who spins or yields waits for its next turn.
+const NAP: Duration = Duration::from_micros(10);
+/// Pieces of one send, as large as the kernel end's writes: a segment does not span two sends.
+const GATHER: usize = 16;
+/// Sends in a row, so that acknowledgments get their turn.
+const PUSH: usize = 8;
 
 /// One period of our stream, in objs that are sent again and again.
 struct Pieces(Vec<Zbuf>);
@@ -89,10 +94,13 @@ impl Player<'_> {
             if most == 0 || self.shut {
                 break;
             }
-            let data = self.pieces.at(self.ledger.sent, most);
-            let len = u64::from(data.len());
-            let mut iov = heapless::Vec::<Frag, 1>::new();
-            iov.push(Frag::from(data)).expect("room for one");
+            let mut iov = heapless::Vec::<Frag, GATHER>::new();
+            let mut len = 0;
+            while len < most && !iov.is_full() {
+                let data = self.pieces.at(self.ledger.sent + len, most - len);
+                len += u64::from(data.len());
+                iov.push(Frag::from(data)).expect("room for one more");
+            }
             match cx.send(conn, &mut iov, len) {
                 Ok(()) => self.ledger.sent += len,
                 Err(SendError::Full | SendError::Stale | SendError::Closing) => break,
@@ -235,6 +243,8 @@ fn play<Q: NicQueue>(
     more: impl Fn() -> Vec<(&'static str, u64)>,
 ) {
     let done = super::children::end_of_input();
+    let exact = core::num::NonZeroU64::MIN;
+    rustix::thread::set_current_timer_slack(Some(exact)).expect("PR_SET_TIMERSLACK");
     let gateway_mac: MacAddr = luna.gateway_mac.parse().expect("a hardware address");
     let clock = HostInstant::now();
     let now = || Instant::from_nanos(clock.elapsed().as_nanos() as u64 + 1);
@@ -305,7 +315,7 @@ fn play<Q: NicQueue>(
             println!("report {}", serde_json::to_string(&report).expect("plain data"));
         }
         if !busy {
-            std::thread::yield_now();
+            std::thread::sleep(NAP);
         }
     }
 }
