@@ -5,6 +5,7 @@
 
 pub mod callgrind;
 pub mod echo;
+pub mod fig16;
 #[cfg(feature = "dpdk")]
 pub mod linux;
 pub mod memory;

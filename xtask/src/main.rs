@@ -1,4 +1,4 @@
-//! Luna's build driver: `cargo xtask setup | demo | test | linux | bench | sim`.
+//! Luna's build driver: `cargo xtask setup | demo | test | linux | bench | sim | fig16`.
 //!
 //! One file per verb; what they share is beside them: child processes that never outlive us (`process`), the
 //! machine's state that we change and give back (`hugepages`, `netns`, `packages`), progress (`progress`).
@@ -7,6 +7,7 @@
 mod bench;
 mod cargo;
 mod demo;
+mod fig16;
 mod hugepages;
 mod interrupt;
 mod linux;
@@ -44,6 +45,8 @@ enum Verb {
     Bench(bench::Args),
     /// Run the deterministic simulator over many seeds, or one of them with its packet log
     Sim(sim::Args),
+    /// Compare the congestion controllers in the simulator, as the paper's Figure 16: tables and a picture
+    Fig16(fig16::Args),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Verb::Linux(args) => linux::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Sim(args) => sim::run(&args),
+        Verb::Fig16(args) => fig16::run(&args),
     };
     match outcome {
         Ok(code) => code,

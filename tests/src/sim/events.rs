@@ -64,6 +64,18 @@ impl<E> Events<E> {
         self.at(self.now.saturating_add(delay), event);
     }
 
+    /// When the next event is.
+    #[must_use]
+    pub fn next_at(&self) -> Option<Time> {
+        self.heap.peek().map(|entry| entry.at)
+    }
+
+    /// Lets time pass up to `at`, but not past an event.
+    pub fn skip_to(&mut self, at: Time) {
+        let limit = self.next_at().map_or(at, |next| next.min(at));
+        self.now = self.now.max(limit);
+    }
+
     /// Takes the next event and lets its time come.
     pub fn pop(&mut self) -> Option<E> {
         let entry = self.heap.pop()?;
