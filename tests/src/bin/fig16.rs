@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use luna_core::tcp::congestion::CongestionKind;
 use luna_tests::fig16::{SENDERS, chart, incast, mixed, table::table};
 
-fn run(out: &std::path::Path, rounds: usize) -> Result<(), Box<dyn std::error::Error>> {
+fn run(out: &std::path::Path, rounds: usize) -> Result<(), Box<dyn core::error::Error>> {
     std::fs::create_dir_all(out)?;
     let (mut bursts, mut mixes) = (Vec::new(), Vec::new());
     for n in SENDERS {

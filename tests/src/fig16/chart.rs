@@ -9,7 +9,7 @@ use plotters::prelude::*;
 use super::{Outcome, QUEUE, RATE};
 use crate::sim::events::Time;
 
-type Drawn = Result<(), Box<dyn std::error::Error>>;
+type Drawn = Result<(), Box<dyn core::error::Error>>;
 type Panel<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 type Curve = (CongestionKind, Vec<(f64, f64)>);
 

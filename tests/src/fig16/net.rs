@@ -1,8 +1,8 @@
 //! Sixteen hosts and a receiver at one switch: an event loop over the simulator's parts, with a switch that marks or stamps.
 
-use std::cell::RefCell;
+use core::cell::RefCell;
+use core::net::SocketAddr;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use luna_core::nic::Caps;
@@ -133,8 +133,8 @@ fn table<T: Default>(n: usize) -> &'static mut [T] {
     Vec::leak((0..n).map(|_| T::default()).collect())
 }
 
-fn ip(i: usize) -> std::net::IpAddr {
-    std::net::IpAddr::from([10, 0, 0, i as u8 + 1])
+fn ip(i: usize) -> core::net::IpAddr {
+    core::net::IpAddr::from([10, 0, 0, i as u8 + 1])
 }
 
 fn mac(i: usize) -> MacAddr {
