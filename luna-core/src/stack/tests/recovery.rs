@@ -198,6 +198,17 @@ fn a_lost_retransmission_needs_no_timeout() {
     assert_eq!(c.rtos, 0);
 }
 
+/// The probe's timer runs when the first report arrives: from then on it is the timeout that is waited for.
+#[test]
+fn nothing_is_probed_for_while_something_is_reported() {
+    let (mut p, a, _) = Pair::warm(&with(|_| ()), US(100));
+    p.a.queue().fate = drop_frames(&[1, 5]);
+    p.send_segments(a, 4);
+    p.rounds(100, US(100));
+    let c = p.a_count();
+    assert_eq!((p.got(), c.tlp_probes, c.rtos), (4, 0, 1), "{c:?}");
+}
+
 #[test]
 fn without_rack_a_lost_retransmission_is_left_to_the_timer() {
     let (mut p, a, _) = Pair::warm(&with(|t| t.rack = false), US(100));

@@ -200,6 +200,22 @@ fn a_timeout_that_was_right_is_not_taken_back() {
     }
 }
 
+/// F-RTO's second acknowledgment brings nothing that was sent before the timeout: the loss was real.
+#[test]
+fn f_rto_sees_a_timeout_that_was_right() {
+    for sack in [true, false] {
+        let o = with(|t| (t.timestamps, t.sack, t.rack) = (false, sack, false));
+        let (mut p, a, _) = Pair::warm(&o, US(100));
+        p.a.conn_mut(a).congestion_for_tests(10 * 1460);
+        p.a.queue().fate = data_frames(|k| if k <= 10 { Fate::Drop } else { Fate::Pass });
+        p.send_segments(a, 20);
+        p.rounds(300, US(100));
+        let c = p.a_count();
+        assert_eq!(p.b.app.received.len(), 20 * MSS, "{c:?}");
+        assert_eq!((c.rtos >= 1, c.undos_frto, c.undos_dsack), (true, 0, 0), "sack {sack}: {c:?}");
+    }
+}
+
 #[test]
 fn a_timeout_whose_retransmission_arrives_twice_is_taken_back_by_dsack() {
     // Neither time stamps nor new data: only the D-SACK tells.
