@@ -4,8 +4,8 @@ use core::net::IpAddr;
 
 use super::{ConnId, Cx, ListenerId, Stack, Stale, listener};
 use crate::nic::NicQueue;
-use crate::time::Instant;
 use crate::tcp::{ProfileId, ProfilesFull, State, TcpConfig, TcpInfo};
+use crate::time::Instant;
 
 impl<Q: NicQueue> Stack<'_, Q> {
     /// Adds settings that connections and listeners may name; equal ones share a number. It stays until

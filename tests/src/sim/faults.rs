@@ -89,7 +89,8 @@ pub fn corrupt(bytes: &mut Vec<u8>, rng: &mut Rng) -> bool {
     // Behind it is padding.
     let Some(&[high, low]) = bytes.get(l3 + 2..l3 + 4) else { return true };
     let Some(&[high6, low6]) = bytes.get(l3 + 4..l3 + 6) else { return true };
-    let len = if ipv6 { 40 + usize::from(u16::from_be_bytes([high6, low6])) } else { u16::from_be_bytes([high, low]).into() };
+    let len =
+        if ipv6 { 40 + usize::from(u16::from_be_bytes([high6, low6])) } else { u16::from_be_bytes([high, low]).into() };
     let end = (l3 + len).min(bytes.len());
     match rng.below(8) {
         // Truncated: the IP length no longer fits.
