@@ -1,7 +1,8 @@
 //! What was sent and received, what may be sent next, and whether what came is what it should be: the same for both kinds
 //! of end.
 
-use std::time::{Duration, Instant};
+use core::time::Duration;
+use std::time::Instant;
 
 use super::spec::{EndSpec, Side, Work};
 
