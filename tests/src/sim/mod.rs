@@ -7,7 +7,7 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`plan`] | from a seed to hosts, links, faults, flows |
-//! | [`world`] | the event loop |
+//! | `build`, [`world`] | from the plan to stacks and links; the event loop |
 //! | [`link`], [`faults`], [`switch`] | the network: rates, queues, loss, reordering, corruption, ECN |
 //! | [`nic`], [`app`], [`flow`] | a stack's port, its application, what it is to do |
 //! | `attack` | forged segments and old duplicates |
@@ -18,6 +18,7 @@
 pub mod app;
 pub mod arena;
 mod attack;
+mod build;
 mod check;
 pub mod coverage;
 pub mod events;
