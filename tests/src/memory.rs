@@ -29,7 +29,6 @@ pub fn reclaim(pool: Pool) -> Option<Region> {
         return None;
     }
     let (base, zones) = (pool.zones().next()?.base(), pool.zones().count());
-    drop(pool);
     // SAFETY: the whole of a region made above, never freed; the pool is gone and nobody held an obj of it.
     unsafe { Region::new(base, zones, io_of, DeviceKey(0)) }.ok()
 }

@@ -1,7 +1,7 @@
 //! The application of every simulated stack: does what the flows' plans say, and checks what it is told.
 
-use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
+use core::cell::{Cell, RefCell};
+use core::net::SocketAddr;
 use std::rc::Rc;
 
 use luna_core::nic::NicQueue;
@@ -28,7 +28,7 @@ pub struct Shared {
     /// The network died.
     pub dead: bool,
     /// Hardware addresses that neighbours have.
-    pub neighbors: Vec<(std::net::IpAddr, MacAddr)>,
+    pub neighbors: Vec<(core::net::IpAddr, MacAddr)>,
     /// What happened, for the log; only when it is kept.
     pub notes: Option<Vec<String>>,
 }
@@ -68,7 +68,7 @@ pub struct SimApp<'p> {
     /// Neighbours are answered so much later.
     pub neighbor_delay: Time,
     /// Neighbours asked for.
-    pub neighbors_wanted: Vec<(Time, PathId, std::net::IpAddr)>,
+    pub neighbors_wanted: Vec<(Time, PathId, core::net::IpAddr)>,
 }
 
 impl SimApp<'_> {
@@ -150,7 +150,7 @@ impl SimApp<'_> {
         }
     }
 
-    fn answer_neighbor<Q: NicQueue>(&mut self, cx: &mut Cx<'_, '_, Q>, path: PathId, ip: std::net::IpAddr) {
+    fn answer_neighbor<Q: NicQueue>(&mut self, cx: &mut Cx<'_, '_, Q>, path: PathId, ip: core::net::IpAddr) {
         let shared = &mut *self.shared.borrow_mut();
         let mac = shared.neighbors.iter().find(|n| n.0 == ip).map(|n| n.1);
         if mac.is_none() || !cx.neighbor(path, ip, mac) {
@@ -511,7 +511,7 @@ impl<Q: NicQueue> App<Q> for SimApp<'_> {
         }
     }
 
-    fn on_neighbor_needed(&mut self, cx: &mut Cx<'_, '_, Q>, path: PathId, ip: std::net::IpAddr) {
+    fn on_neighbor_needed(&mut self, cx: &mut Cx<'_, '_, Q>, path: PathId, ip: core::net::IpAddr) {
         if self.neighbor_delay == 0 {
             return self.answer_neighbor(cx, path, ip);
         }

@@ -89,7 +89,7 @@ impl Attacker {
 struct Forged {
     macs: (MacAddr, MacAddr),
     vlan: Option<u16>,
-    addrs: (std::net::IpAddr, std::net::IpAddr),
+    addrs: (core::net::IpAddr, core::net::IpAddr),
     ports: (u16, u16),
     seq: SeqNum,
     ack: SeqNum,

@@ -1,6 +1,6 @@
 //! Setting a run up: stacks with their ports and tables, switches and links, the first events.
 
-use std::cell::{Cell, RefCell};
+use core::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use luna_core::Counters;
@@ -74,7 +74,7 @@ impl<'m> World<'m> {
         let queue = SimQueue::new(wire.clone(), caps, &pools.rx, &pools.headers, self.plan.pad);
         let mut key = [0; 32];
         let mut secret = rng.fork(200 + i as u64);
-        key.chunks_exact_mut(8).for_each(|c| c.copy_from_slice(&secret.next().to_le_bytes()));
+        key.chunks_exact_mut(8).for_each(|c| c.copy_from_slice(&secret.draw().to_le_bytes()));
         let config = StackConfig { id: i as u8, seed: key, tcp: plan.tcp };
         let local = Instant::from_nanos(plan.clock / plan.tick * plan.tick);
         let mut stack = Stack::new(config, tables.lend(plan.tables), local).expect("the tables' sizes fit");

@@ -1,6 +1,6 @@
 //! The event queue: one order of all that happens, by time and then by the order of being asked for.
 
-use std::cmp::Ordering;
+use core::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 /// Virtual time in nanoseconds since the run began.

@@ -102,7 +102,7 @@ pub fn corrupt(bytes: &mut Vec<u8>, rng: &mut Rng) -> bool {
         // Padding behind the packet is nobody's business.
         1 => {
             let n = rng.range(1, 16);
-            bytes.extend((0..n).map(|_| rng.next() as u8));
+            bytes.extend((0..n).map(|_| rng.draw() as u8));
             false
         }
         // Hop limit and flow label of IPv6 are covered by nothing.

@@ -1,7 +1,7 @@
 //! A flow: one connection, what is to pass over it, how it is to end, and what has passed.
 
+use core::net::SocketAddr;
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 
 use luna_core::stack::{Closed, ConnId};
 use luna_core::zbuf::Zbuf;

@@ -1,7 +1,7 @@
 //! A frame on its way through the simulated network.
 
+use core::net::{IpAddr, SocketAddr};
 use luna_core::wire::{RxChecksum, SeqNum, TcpFlags, TcpOptions, TcpPacket};
-use std::net::{IpAddr, SocketAddr};
 
 /// What a frame is, beside its bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -1,9 +1,9 @@
 //! The packet log of a run: a digest always, lines and a capture when asked for.
 
+use core::time::Duration;
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
-use std::time::Duration;
 
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
 use pcap_file::{DataLink, TsResolution};

@@ -37,7 +37,8 @@ pub mod sweep;
 pub mod switch;
 pub mod world;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use core::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
 
 use arena::{Regions, Tables};
 use coverage::Coverage;

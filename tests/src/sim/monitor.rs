@@ -6,8 +6,8 @@
 //! acknowledged or reported (RFC 2018) that did not arrive, no window shrinks, no acknowledgment goes back, timestamps do
 //! not run backwards (RFC 7323 §5.4), segments keep to the other side's MSS.
 
+use core::net::SocketAddr;
 use std::collections::HashMap;
-use std::net::SocketAddr;
 
 use luna_core::wire::SeqNum;
 

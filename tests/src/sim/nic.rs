@@ -4,7 +4,7 @@
 //! objs of the stack's receive pool, and with offloads it computes and verifies checksums. What passed in a turn, both
 //! ways and in order, is kept for those who watch ([`Wire::passed`]).
 
-use std::cell::RefCell;
+use core::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 

@@ -16,10 +16,8 @@ impl Pattern {
         let head = ((8 - skip) % 8).min(out.len());
         let (first, rest) = out.split_at_mut(head);
         first.copy_from_slice(&self.word(offset / 8)[skip..skip + head]);
-        let mut i = (offset + head as u64) / 8;
-        for chunk in rest.chunks_mut(8) {
+        for (i, chunk) in ((offset + head as u64) / 8..).zip(rest.chunks_mut(8)) {
             chunk.copy_from_slice(&self.word(i)[..chunk.len()]);
-            i += 1;
         }
     }
 

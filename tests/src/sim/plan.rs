@@ -1,6 +1,6 @@
 //! From a seed to a run's plan: hosts, network, faults, flows. Everything random about a run but the faults' dice is here.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use luna_core::tcp::TcpConfig;
 use luna_core::time::Duration;

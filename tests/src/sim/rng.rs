@@ -23,13 +23,13 @@ impl Rng {
     }
 
     /// Any number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0.next_u64()
     }
 
     /// A number below `n`, which is not 0.
     pub fn below(&mut self, n: u64) -> u64 {
-        (u128::from(self.next()) * u128::from(n) >> 64) as u64
+        ((u128::from(self.draw()) * u128::from(n)) >> 64) as u64
     }
 
     /// A number from `low` to `high`, both included.
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn a_seed_is_a_stream_and_forks_are_others() {
-        let draw = |mut r: Rng| [r.next(), r.next(), r.next()];
+        let draw = |mut r: Rng| [r.draw(), r.draw(), r.draw()];
         assert_eq!(draw(Rng::new(7)), draw(Rng::new(7)));
         assert_ne!(draw(Rng::new(7)), draw(Rng::new(8)));
         let parent = Rng::new(7);

@@ -1,9 +1,9 @@
 //! Many seeds, on several threads; what failed, told so that it can be run again.
 
+use core::sync::atomic::{AtomicU64, Ordering};
 use std::io::{IsTerminal as _, Write as _, stderr};
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::coverage::Coverage;

@@ -1,6 +1,6 @@
 //! A run: stacks, their hosts and the network between them, driven by one event queue.
 
-use std::cell::{Cell, RefCell};
+use core::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use luna_core::Counters;
@@ -393,8 +393,7 @@ impl<'m> World<'m> {
         let plan = &self.plan.flows[flow];
         let both = plan.opening == Opening::Simultaneous;
         let stacks = plan.stacks;
-        for side in 0..if both { 2 } else { 1 } {
-            let i = stacks[side];
+        for (side, i) in stacks.into_iter().enumerate().take(if both { 2 } else { 1 }) {
             let local = self.local(i);
             let s = &mut self.stacks[i];
             s.app.connect(&mut s.stack.cx(local), flow, side);
