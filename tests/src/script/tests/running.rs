@@ -15,7 +15,7 @@ const OPEN: &str = "0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3
 
 /// The first line of what is wrong with the rest of a script behind the handshake, without its place.
 fn failure(rest: &str) -> String {
-    let all = run(&Source::new("x.pkt", format!("{OPEN}{rest}"))).expect_err("this script is wrong");
+    let all = run(&Source::new("x.pkt", format!("{OPEN}{rest}"))).expect_err(rest);
     let first = all.lines().next().unwrap_or_default();
     let (place, message) = first.split_once(": ").unwrap();
     assert!(place.starts_with("x.pkt:"), "{place}");
@@ -42,7 +42,7 @@ fn a_right_script_passes() {
 fn each_field_of_a_sent_segment_is_compared() {
     let write = "+0 write(4, ..., 10) = 10\n";
     for (expected, message) in [
-        ("+0 > . 1:11(10) ack 1", "flags differs"),
+        ("+0 > FP. 1:11(10) ack 1", "flags differs"),
         ("+0 > P. 2:12(10) ack 1", "seq differs"),
         ("+0 > P. 1:10(9) ack 1", "length differs"),
         ("+0 > P. 1:11(10) ack 2", "ack differs"),
