@@ -45,6 +45,11 @@ fn ctrl_c_leaves_nothing_behind() {
         let at = format!("{link}, {stage}, {delay} ms\n{said}");
         let left: Vec<_> = fs::read_dir(work.path()).unwrap().flatten().map(|entry| entry.path()).collect();
         assert!(left.is_empty(), "files: {left:?}; {at}");
+        // The kernel takes an AF_XDP socket's memory apart some time after the process is gone.
+        let start = Instant::now();
+        while state() != before && start.elapsed() < Duration::from_secs(5) {
+            thread::sleep(Duration::from_millis(20));
+        }
         assert_eq!(state(), before, "{at}");
     }
 }

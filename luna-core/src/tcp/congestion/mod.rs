@@ -6,7 +6,7 @@
 //! | `newreno` | RFC 5681, 3465, 6582: the default (paper §9) |
 //! | `cubic` | RFC 9438 |
 //! | `dctcp` | RFC 8257 |
-//! | `hpcc` | paper's [26]: in-band telemetry, window and pacing rate |
+//! | `hpcc` | the paper's reference 26: in-band telemetry, window and pacing rate |
 //! | `hystart` | RFC 9406, slow start's end for `cubic` |
 //! | `pool` | where controllers other than NewReno keep their state |
 //! | `drive` | what a [`Connection`](super::Connection) tells its controller, and when |
@@ -53,7 +53,7 @@ pub enum CongestionKind {
     Cubic,
     /// RFC 8257; offers ECN, whatever [`TcpConfig::ecn`](super::TcpConfig::ecn) says.
     Dctcp,
-    /// HPCC (paper's [26]); offers telemetry. With a peer that does not echo it the connection runs NewReno.
+    /// HPCC (the paper's reference 26); offers telemetry. With a peer that does not echo it the connection runs NewReno.
     Hpcc,
 }
 
