@@ -36,7 +36,7 @@ pub enum StackKind {
 pub const SAME_HOST: TcpConfig = TcpConfig {
     min_rto: luna_core::time::Duration::from_millis(100),
     initial_rto: luna_core::time::Duration::from_millis(200),
-    min_pto: luna_core::time::Duration::from_millis(20),
+    min_pto: luna_core::time::Duration::from_millis(100),
     ..TcpConfig::DATACENTER
 };
 
