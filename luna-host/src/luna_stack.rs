@@ -170,7 +170,8 @@ impl<Q: NicQueue> Driver for LunaStack<Q> {
 
 /// Whether a counter tells what was done, rather than what was dropped or refused.
 fn is_event(name: &str) -> bool {
-    const EVENTS: [&str; 20] = [
+    const EVENTS: [&str; 21] = [
+        "tlp_probes",
         "segments_in",
         "segments_out",
         "fast_path",
