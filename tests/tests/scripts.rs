@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use libtest_mimic::{Arguments, Failed, Trial};
 use luna_core::tcp::{State, Transitions};
 use luna_tests::script::{self, Source};
+use luna_tests::sim::coverage::TRANSITIONS;
 
 /// What the scripts came to.
 #[derive(Default)]
@@ -20,37 +21,6 @@ struct Tally {
     /// How often connections went from one state to another.
     ways: BTreeMap<(State, State), u64>,
 }
-
-/// Every way of RFC 9293 §3.3.2, figure 5, and those of resets, ABORT and time-outs (§3.10). CLOSED is also LISTEN.
-///
-/// Two of the figure go by another state here: a connection that is closed in SYN-RECEIVED is established before its FIN
-/// leaves, and FIN that acknowledges ours passes FIN-WAIT-2.
-const WAYS: &[(State, State)] = {
-    use State::*;
-    &[
-        (Closed, SynSent),
-        (Closed, SynReceived),
-        (SynSent, SynReceived),
-        (SynSent, Established),
-        (SynSent, Closed),
-        (SynReceived, Established),
-        (SynReceived, Closed),
-        (Established, FinWait1),
-        (Established, CloseWait),
-        (Established, Closed),
-        (FinWait1, FinWait2),
-        (FinWait1, Closing),
-        (FinWait1, Closed),
-        (FinWait2, TimeWait),
-        (FinWait2, Closed),
-        (CloseWait, LastAck),
-        (CloseWait, Closed),
-        (Closing, TimeWait),
-        (Closing, Closed),
-        (LastAck, Closed),
-        (TimeWait, Closed),
-    ]
-};
 
 fn main() -> ExitCode {
     let args = Arguments::from_args();
@@ -74,11 +44,11 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-/// Whether each way of [`WAYS`] was gone, and no other.
+/// Whether each way of [`TRANSITIONS`] was gone, and no other.
 fn every_way(gone: &BTreeMap<(State, State), u64>) -> bool {
-    let missing: Vec<_> = WAYS.iter().filter(|way| !gone.contains_key(way)).collect();
-    let strange: Vec<_> = gone.keys().filter(|way| !WAYS.contains(way)).collect();
-    println!("state transitions: {} of {} gone", WAYS.len() - missing.len(), WAYS.len());
+    let missing: Vec<_> = TRANSITIONS.iter().filter(|way| !gone.contains_key(way)).collect();
+    let strange: Vec<_> = gone.keys().filter(|way| !TRANSITIONS.contains(way)).collect();
+    println!("state transitions: {} of {} gone", TRANSITIONS.len() - missing.len(), TRANSITIONS.len());
     for (from, to) in &missing {
         println!("no script goes from {from:?} to {to:?}");
     }

@@ -182,6 +182,14 @@ impl<Q: NicQueue> Stack<'_, Q> {
         }
     }
 
+    /// Headers of a segment that goes back where `packet` came from.
+    pub(super) fn answer_template(&self, path: u8, packet: &TcpPacket, ttl: u8) -> Option<HeaderTemplate> {
+        let p = self.paths.get(usize::from(path))?;
+        let (ours, theirs) = (packet.tcp.dst_port, packet.tcp.src_port);
+        let (mac, vlan) = (p.queue.caps().mac, p.config.vlan);
+        HeaderTemplate::new(mac, packet.src_mac, vlan, packet.dst, packet.src, ours, theirs, ttl).ok()
+    }
+
     /// Answers a segment that has no business here (RFC 9293 §3.5.2).
     pub(super) fn reset_for(&mut self, path: u8, packet: &TcpPacket) {
         let tcp = &packet.tcp;
@@ -193,18 +201,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         } else {
             (SeqNum(0), tcp.seq + packet.segment_len(), TcpFlags::RST.union(TcpFlags::ACK))
         };
-        let Some(p) = self.paths.get(usize::from(path)) else { return };
-        let template = HeaderTemplate::new(
-            p.queue.caps().mac,
-            packet.src_mac,
-            p.config.vlan,
-            packet.dst,
-            packet.src,
-            tcp.dst_port,
-            tcp.src_port,
-            self.config.tcp.ttl,
-        );
-        let Ok(template) = template else { return };
+        let Some(template) = self.answer_template(path, packet, self.config.tcp.ttl) else { return };
         let head = SegmentHead { seq, ack, flags, window: 0, ts: None, ecn: 0, options: None };
         if self.transmit_bare(path, &template, &head, &super::telemetry::TxShim::default()) {
             self.counters.resets_out += 1;

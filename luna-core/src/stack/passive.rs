@@ -117,22 +117,12 @@ impl<Q: NicQueue> Stack<'_, Q> {
 
     /// Answers a SYN without keeping anything of it.
     fn send_cookie(&mut self, path: u8, packet: &TcpPacket, key: &FlowKey, syn: &TcpOptions, l: u32) {
-        let Some(p) = self.paths.get(usize::from(path)) else { return };
         let config = self.profiles.get(self.profile_of(l));
         if !config.syn_cookies {
             return;
         }
-        let template = HeaderTemplate::new(
-            p.queue.caps().mac,
-            packet.src_mac,
-            p.config.vlan,
-            packet.dst,
-            packet.src,
-            packet.tcp.dst_port,
-            packet.tcp.src_port,
-            config.ttl,
-        );
-        let Ok(template) = template.map(|t| t.with_tos(config.tos)) else { return };
+        let Some(template) = self.answer_template(path, packet, config.ttl) else { return };
+        let template = template.with_tos(config.tos);
         let our_mss = self.mss_for(path, packet.src, config);
         let mss = syn_mss(syn.mss, packet.src.is_ipv6(), our_mss, config);
         let secrets = &mut self.secrets;

@@ -6,7 +6,8 @@ use luna_core::tcp::State;
 use State::{CloseWait, Closed, Closing, Established, FinWait1, FinWait2, LastAck, SynReceived, SynSent, TimeWait};
 
 /// Transitions that TCP has (RFC 9293 figure 5, with resets and time limits: any state may end). CLOSED as origin is also
-/// LISTEN.
+/// LISTEN. Two of the figure go by another state here: a connection that is closed in SYN-RECEIVED is established before its
+/// FIN leaves, and FIN that acknowledges ours passes FIN-WAIT-2.
 pub const TRANSITIONS: &[(State, State)] = &[
     (Closed, SynSent),
     (Closed, SynReceived),

@@ -4,7 +4,7 @@ use core::net::IpAddr;
 use proptest::prelude::*;
 use std::vec::Vec;
 
-use super::{ChecksumVerdict, PlainSegment, RxChecksum, TcpPacket};
+use super::{ChecksumVerdict, PlainSegment, RxChecksum, TcpPacket, continues};
 use crate::wire::{
     HeaderTemplate, MacAddr, ParseError, SegmentHead, SeqNum, TcpFlags, fixed_timestamps, tcp_checksum,
     write_tcp_checksum,
@@ -97,6 +97,32 @@ fn plain_segments_are_verified_by_software() {
     let mut cut = V4_FRAME;
     cut[71] = 0;
     assert!(PlainSegment::checksums_hold(&cut, RxChecksum::UNKNOWN), "padding does not count");
+}
+
+/// What a run of segments may differ in: sequence number, PSH, checksums and identification; nothing else.
+#[test]
+fn only_what_differs_in_its_place_alone_continues_a_run() {
+    let next = |change: &dyn Fn(&mut [u8])| {
+        let mut frame = V4_FRAME;
+        frame[38..42].copy_from_slice(&0x1005u32.to_be_bytes());
+        change(&mut frame);
+        continues(&V4_FRAME, &frame, SeqNum(0x1005))
+    };
+    assert_eq!(next(&|_| ()), Some(5));
+    assert_eq!(continues(&V4_FRAME, &V4_FRAME, SeqNum(0x1005)), None, "the same segment again");
+    let free = |i: usize| i < 12 || matches!(i, 16..20 | 24..26 | 50..54) || i >= 66;
+    for bit in 0..66 * 8 {
+        let push = bit == 47 * 8 + 3;
+        let taken = next(&|frame| frame[bit / 8] ^= 1 << (bit % 8)).is_some();
+        if push || free(bit / 8) && !matches!(bit / 8, 16 | 17) {
+            assert!(taken, "bit {bit}");
+        } else if !free(bit / 8) {
+            assert!(!taken, "bit {bit}");
+        }
+    }
+    assert_eq!(next(&|frame| frame[16..18].copy_from_slice(&52u16.to_be_bytes())), None, "a bare acknowledgment");
+    assert_eq!(next(&|frame| frame[16..18].copy_from_slice(&53u16.to_be_bytes())), Some(1), "a shorter one");
+    assert_eq!(next(&|frame| frame[16..18].copy_from_slice(&9000u16.to_be_bytes())), None, "longer than the frame");
 }
 
 #[test]
