@@ -7,7 +7,10 @@
 //! Not here yet: start-up, MMU, interrupt-free NIC queues (virtio-net first), the control plane. They come with the
 //! boards that boot; until then every line here also runs, and is tested, on the development host.
 
+pub mod barrier;
 mod clock;
+pub mod dma;
+pub mod mmio;
 mod run;
 mod tables;
 
