@@ -10,7 +10,10 @@
 pub mod barrier;
 mod clock;
 pub mod dma;
+#[cfg(all(target_arch = "aarch64", target_os = "none"))]
+pub mod machine;
 pub mod mmio;
+pub mod pl011;
 mod run;
 mod tables;
 

@@ -39,6 +39,17 @@ pub(crate) fn cargo_of(toolchain: &str, args: &[&str]) -> Command {
     command
 }
 
+/// `cargo ARGS` of a toolchain that rustup does not manage.
+pub(crate) fn cargo_at(program: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(args);
+    prepare(&mut command);
+    for name in ["CARGO", "RUSTUP_TOOLCHAIN", "RUSTC", "RUSTDOC", "RUSTC_WRAPPER", "RUSTFLAGS"] {
+        command.env_remove(name);
+    }
+    command
+}
+
 fn prepare(command: &mut Command) {
     command.current_dir(root()).env("CARGO_TERM_COLOR", "never");
     for (name, _) in env::vars_os() {

@@ -1,4 +1,4 @@
-//! Luna's build driver: `cargo xtask setup | demo | test | linux | bench | sim | fig16`.
+//! Luna's build driver: `cargo xtask setup | demo | test | linux | bench | sim | fig16 | dpu`.
 //!
 //! One file per verb; what they share is beside them: child processes that never outlive us (`process`), the
 //! machine's state that we change and give back (`hugepages`, `netns`, `packages`), progress (`progress`).
@@ -7,6 +7,7 @@
 mod bench;
 mod cargo;
 mod demo;
+mod dpu;
 mod fig16;
 mod hugepages;
 mod interrupt;
@@ -47,6 +48,8 @@ enum Verb {
     Sim(sim::Args),
     /// Compare the congestion controllers in the simulator, as the paper's Figure 16: tables and a picture
     Fig16(fig16::Args),
+    /// Build, boot and test images of boards: Luna without an operating system, in QEMU
+    Dpu(dpu::Args),
 }
 
 fn main() -> ExitCode {
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Verb::Bench(args) => bench::run(&args),
         Verb::Sim(args) => sim::run(&args),
         Verb::Fig16(args) => fig16::run(&args),
+        Verb::Dpu(args) => dpu::run(&args),
     };
     match outcome {
         Ok(code) => code,

@@ -24,6 +24,8 @@ enum Probe {
     PkgConfig(&'static str),
     /// A file whose name starts so, in one of the library directories or LLVM's.
     Library(&'static str),
+    /// A file.
+    File(&'static str),
 }
 
 /// A Debian package and why it is wanted.
@@ -54,9 +56,28 @@ const REQUIREMENTS: &[Requirement] = &[
     need("valgrind", "memory checks and instruction counts", Probe::Program("valgrind")),
 ];
 
+/// What boots images of boards. Tools of another version than the machine's would be removed, hence together.
+pub(crate) const EMULATOR: &[Requirement] = &[
+    need("qemu-system-arm", "the machines that images boot on", Probe::Program("qemu-system-aarch64")),
+    need("qemu-utils", "QEMU's tools, of the same version", Probe::Program("qemu-img")),
+];
+
+/// What builds images where rustup cannot have the target.
+pub(crate) const CROSS_COMPILER: &[Requirement] = &[
+    need("rustc-web", "a compiler with sources for its `core`", Probe::File("/usr/bin/rustc")),
+    need("cargo-web", "its cargo", Probe::File("/usr/bin/cargo")),
+    need("rust-web-src", "the sources", Probe::File("/usr/lib/rustlib/src/rust/library/core/Cargo.toml")),
+    need("lld", "a linker for every target", Probe::Program("ld.lld")),
+];
+
 /// What is not there.
 pub(crate) fn missing() -> Vec<Requirement> {
-    REQUIREMENTS.iter().copied().filter(|requirement| !present(requirement.probe)).collect()
+    missing_of(REQUIREMENTS)
+}
+
+/// What of `requirements` is not there.
+pub(crate) fn missing_of(requirements: &[Requirement]) -> Vec<Requirement> {
+    requirements.iter().copied().filter(|requirement| !present(requirement.probe)).collect()
 }
 
 fn present(probe: Probe) -> bool {
@@ -64,6 +85,7 @@ fn present(probe: Probe) -> bool {
         Probe::Program(name) => program(name),
         Probe::PkgConfig(name) => process::output("pkg-config", &["--exists", name]).is_ok(),
         Probe::Library(prefix) => library_dirs().iter().any(|dir| holds(Path::new(dir), prefix)),
+        Probe::File(path) => Path::new(path).is_file(),
     }
 }
 
@@ -121,7 +143,7 @@ pub(crate) fn install(packages: &[Requirement]) -> Result<()> {
         apt(&["update"])?;
         apt(&args)?;
     }
-    let still: Vec<&str> = missing().iter().map(|requirement| requirement.package).collect();
+    let still: Vec<&str> = missing_of(packages).iter().map(|requirement| requirement.package).collect();
     if !still.is_empty() {
         bail!("apt-get succeeded, yet what these packages bring is still missing: {}", still.join(" "));
     }

@@ -44,6 +44,26 @@ pub(crate) fn prepare(yes: bool) -> Result<Prepared> {
     prepare_for(Lasting::WhileHeld, yes)
 }
 
+/// For verbs that need packages and nothing else: installs what of `wanted` is missing, after saying so.
+pub(crate) fn install_missing(wanted: &[Requirement], yes: bool) -> Result<()> {
+    let missing = packages::missing_of(wanted);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list: Vec<String> = missing.iter().map(|m| format!("  {} ({})", m.package, m.reason)).collect();
+    let list = list.join("\n");
+    if !packages::is_debian_like() || !rustix::process::geteuid().is_root() {
+        bail!(
+            "what these Debian packages bring is missing; install it (on Debian, as root, this command does):\n{list}"
+        );
+    }
+    eprintln!("About to install Debian packages:\n{list}");
+    if !yes && !agreed()? {
+        bail!("nothing was changed");
+    }
+    packages::install(&missing)
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Lasting {
     WhileHeld,

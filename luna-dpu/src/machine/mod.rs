@@ -1,0 +1,15 @@
+//! An aarch64 machine without an operating system: console, reports of panics and exceptions, ways out, counters.
+//!
+//! Only in images. Everything that can be tried on the development host is outside of this module.
+
+mod console;
+mod cpu;
+mod exception;
+mod exit;
+mod random;
+
+pub use console::{Console, console};
+pub use cpu::{Level, core_id, counter, counter_frequency, enable_simd, level, wait_for_event};
+pub use exception::Exceptions;
+pub use exit::{EXIT_PANIC, ExitBy, exit, exit_by};
+pub use random::hardware_random;

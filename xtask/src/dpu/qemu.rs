@@ -1,0 +1,46 @@
+//! QEMU's aarch64 machines, with an image in them.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::process::Process;
+
+/// A machine to be.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    args: Vec<String>,
+    append: String,
+}
+
+impl Machine {
+    /// `virt`: no network yet.
+    pub(crate) fn virt() -> Self {
+        let args = "-machine virt,gic-version=3 -cpu cortex-a72 -accel tcg,thread=multi -m 256M -nodefaults -display none -serial stdio \
+                    -no-reboot -semihosting-config enable=on,target=native";
+        Self { args: args.split_whitespace().map(str::to_owned).collect(), append: String::new() }
+    }
+
+    /// More of the command line.
+    pub(crate) fn args(mut self, args: &[&str]) -> Self {
+        self.args.extend(args.iter().map(|&arg| arg.to_owned()));
+        self
+    }
+
+    /// Adds to what the image finds in its device tree.
+    pub(crate) fn append(mut self, text: &str) -> Self {
+        self.append = format!("{} {text}", self.append).trim().to_owned();
+        self
+    }
+
+    /// Starts it.
+    pub(crate) fn boot(self, image: &Path) -> Result<Process> {
+        let mut command = Command::new("qemu-system-aarch64");
+        command.args(&self.args).arg("-kernel").arg(image);
+        if !self.append.is_empty() {
+            command.args(["-append", &self.append]);
+        }
+        Process::spawn_merged("QEMU", command)
+    }
+}
