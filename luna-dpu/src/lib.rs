@@ -4,11 +4,14 @@
 //! [`Tables`] is a stack's memory as a static, handed out once. [`TickClock`] makes time of a free-running counter.
 //! [`run`] is the inline run-to-completion loop (paper §5.1): one core, one queue, one stack.
 //!
-//! Not here yet: start-up, MMU, interrupt-free NIC queues (virtio-net first), the control plane. They come with the
+//! [`control`] is what a kernel would do for the interface: neighbours, addresses, DHCP, echo.
+//!
+//! Not here yet: start-up, MMU, interrupt-free NIC queues (virtio-net first). They come with the
 //! boards that boot; until then every line here also runs, and is tested, on the development host.
 
 pub mod barrier;
 mod clock;
+pub mod control;
 pub mod dma;
 #[cfg(all(target_arch = "aarch64", target_os = "none"))]
 pub mod machine;

@@ -94,6 +94,31 @@ impl RxBurst {
         self.len = len;
     }
 
+    /// Takes the frames from the `from`th on out that `other` is for, and gives them to `take`; the rest close up, in order.
+    /// For a queue that stands between another and the stack.
+    #[inline(always)]
+    pub fn divert(&mut self, from: usize, other: impl Fn(&RxFrame) -> bool, mut take: impl FnMut(RxFrame)) {
+        let (from, len) = (from.max(self.first), self.len);
+        // SAFETY: initialised below `len`, and moved out only below `first`.
+        let at = |frames: &[core::mem::MaybeUninit<RxFrame>; RX_BURST], i: usize| unsafe {
+            other(frames.get_unchecked(i).assume_init_ref())
+        };
+        let Some(first) = (from..len).find(|i| at(&self.frames, *i)) else { return };
+        // Should a closure panic, the rest is leaked rather than dropped twice.
+        self.len = first;
+        for i in first..len {
+            let aside = at(&self.frames, i);
+            // SAFETY: as above; each is moved out once, since `self.len` (where it may go to) never passes `i`.
+            let frame = unsafe { self.frames.get_unchecked(i).assume_init_read() };
+            if aside {
+                take(frame);
+            } else if let Some(slot) = self.frames.get_mut(self.len) {
+                slot.write(frame);
+                self.len += 1;
+            }
+        }
+    }
+
     /// Frames in it.
     #[must_use]
     #[inline]

@@ -143,6 +143,9 @@ impl<'m> Sockets<'m> {
             path.addrs.push(Cidr { addr: *addr, prefix }).map_err(|_| SetupError::TooManyAddresses)?;
         }
         let queue = IpQueue::new(pool, config.mtu, packets);
+        if path.addrs.is_empty() {
+            return Err(SetupError::Stack(crate::stack::ConfigError::NoAddress));
+        }
         let path = stack.add_path(queue, path).map_err(SetupError::Stack)?;
         for gateway in gateways {
             stack.cx(now).neighbor(path, gateway, Some(THERE));

@@ -23,6 +23,7 @@ mod output;
 mod pace;
 mod passive;
 mod path;
+mod readdress;
 mod retransmit;
 mod secrets;
 mod settings;
@@ -46,7 +47,6 @@ use crate::tcp::segments::Segments;
 use crate::tcp::send_queue::{OwnFrags, SendEntries};
 use crate::tcp::{AckEnv, Profiles, TcpConfig, TxCopies};
 use crate::time::{Duration, Instant};
-use crate::wire::MAX_HEADER_LEN;
 
 pub use cx::{CLIENT_PORTS, Connect, Cx};
 pub use events::{App, CloseReason, Closed, ConnectError, Limit, ListenError, Released, Retained, SendError, Stale};
@@ -227,21 +227,12 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
         })
     }
 
-    /// Adds a queue with its addresses.
+    /// Adds a queue with its addresses. One without any waits for them ([`Stack::readdress`]).
     ///
     /// # Errors
     /// [`ConfigError`].
     pub fn add_path(&mut self, queue: Q, config: PathConfig) -> Result<PathId, ConfigError> {
-        if config.addrs.is_empty() {
-            return Err(ConfigError::NoAddress);
-        }
-        if (queue.header_pool().data_capacity() as usize) < MAX_HEADER_LEN {
-            return Err(ConfigError::HeaderObjTooSmall);
-        }
-        let least = if config.addrs.iter().any(|c| c.addr.is_ipv6()) { 1280 } else { 576 };
-        if queue.caps().mtu < least {
-            return Err(ConfigError::MtuTooSmall);
-        }
+        path::check(&queue, &config)?;
         let id = self.paths.len() as u8;
         self.paths.push(Path { queue, config }).map_err(|_| ConfigError::TooManyPaths)?;
         Ok(PathId(id))

@@ -5,7 +5,7 @@ use core::net::IpAddr;
 
 use super::storage::Neighbor;
 use crate::nic::NicQueue;
-use crate::wire::MacAddr;
+use crate::wire::{MAX_HEADER_LEN, MacAddr};
 
 /// Paths of one stack.
 pub const MAX_PATHS: usize = 4;
@@ -57,8 +57,10 @@ pub struct PathConfig {
 pub enum ConfigError {
     /// The stack has its most paths already.
     TooManyPaths,
-    /// A path without an address.
+    /// Sockets without an address.
     NoAddress,
+    /// No such path.
+    NoPath,
     /// The flow table is no power of two, or smaller than 4/3 of the connections.
     FlowTableSize,
     /// No connections, or more than 2^24.
@@ -73,7 +75,8 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::TooManyPaths => "a stack has at most 4 paths",
-            Self::NoAddress => "a path needs at least one address",
+            Self::NoAddress => "at least one address is needed",
+            Self::NoPath => "the stack has no such path",
             Self::FlowTableSize => "the flow table must be a power of two and at least 4/3 of the connections",
             Self::ConnectionCount => "a stack has between 1 and 2^24 connections",
             Self::HeaderObjTooSmall => "header objs must have at least 128 bytes",
@@ -87,6 +90,15 @@ impl core::error::Error for ConfigError {}
 pub(crate) struct Path<Q> {
     pub(crate) queue: Q,
     pub(crate) config: PathConfig,
+}
+
+/// Whether a queue can have these addresses.
+pub(crate) fn check<Q: NicQueue>(queue: &Q, config: &PathConfig) -> Result<(), ConfigError> {
+    if (queue.header_pool().data_capacity() as usize) < MAX_HEADER_LEN {
+        return Err(ConfigError::HeaderObjTooSmall);
+    }
+    let least = if config.addrs.iter().any(|c| c.addr.is_ipv6()) { 1280 } else { 576 };
+    if queue.caps().mtu < least { Err(ConfigError::MtuTooSmall) } else { Ok(()) }
 }
 
 impl<Q: NicQueue> Path<Q> {

@@ -65,3 +65,29 @@ fn an_mtu_beyond_the_objs_is_refused() {
     let (a, _b) = link.split();
     assert_eq!(MemQueue::new(a, port(1), &rx, &hd).err(), Some(MemQueueError::ObjTooSmall));
 }
+
+#[test]
+fn frames_of_somebody_else_are_taken_out_and_the_rest_keeps_its_order() {
+    let pool = testing::pool(1, 256);
+    let frame = |n: u8| {
+        let mut obj = pool.alloc().unwrap();
+        obj.append(1).unwrap().fill(n);
+        RxFrame { data: obj.freeze(), meta: RxMeta { checksum: RxChecksum::GOOD, rss_hash: 0 } }
+    };
+    // Every pattern of six frames, from every start.
+    for pattern in 0..64u8 {
+        for from in 0..7usize {
+            let mut burst = RxBurst::new();
+            for n in 0..6 {
+                burst.push(frame(n)).unwrap();
+            }
+            let others = |n: u8| pattern >> n & 1 == 1 && usize::from(n) >= from;
+            let mut taken = Vec::new();
+            burst.divert(from, |f| pattern >> f.data[0] & 1 == 1, |f| taken.push(f.data[0]));
+            assert_eq!(taken, (0..6).filter(|n| others(*n)).collect::<Vec<_>>());
+            let left: Vec<u8> = (0..burst.len()).map(|i| burst.take(i).unwrap().data[0]).collect();
+            assert_eq!(left, (0..6).filter(|n| !others(*n)).collect::<Vec<_>>());
+        }
+    }
+    assert_eq!(pool.outstanding(), 0, "each was dropped once");
+}

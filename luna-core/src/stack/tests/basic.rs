@@ -254,3 +254,34 @@ fn two_stacks_in_two_threads() {
         assert_eq!(stack.counters().retransmits, 0);
     });
 }
+
+#[test]
+fn a_path_may_begin_without_an_address_and_lose_it_again() {
+    let o = Options { known_neighbors: true, ..Options::default() };
+    let mut p = Pair::new(&o);
+    let (now, path, peer) = (p.now, p.a.path, addr(&o, 2));
+    p.b.stack.cx(now).listen(Bind::port(PORT), 0).unwrap();
+    let with = p.a.stack.paths[0].config.clone();
+    p.a.stack.readdress(now, path, PathConfig::default()).unwrap();
+    let to = || Connect::to((peer, PORT).into());
+    assert_eq!(p.a.stack.cx(now).connect(to()), Err(ConnectError::NoPath));
+    p.a.stack.readdress(now, path, with.clone()).unwrap();
+    p.a.stack.cx(now).connect(to()).unwrap();
+    p.settle();
+    assert_eq!(p.a.app.connected.len(), 1);
+    assert!(p.a.stack.uses_neighbor(path, peer) && !p.a.stack.uses_neighbor(path, addr(&o, 3)));
+    // The same addresses again change nothing; without them the connection is over here, and the peer hears nothing.
+    let now = p.now;
+    p.a.stack.readdress(now, path, with).unwrap();
+    p.settle();
+    assert!(p.a.app.closed.is_empty());
+    let sent = p.a.stack.counters().segments_out;
+    p.a.stack.readdress(now, path, PathConfig::default()).unwrap();
+    p.settle();
+    assert_eq!(p.a.app.closed[0].1.reason, CloseReason::Aborted);
+    assert_eq!((p.a.stack.counters().segments_out, p.b.app.closed.len()), (sent, 0));
+    assert!(!p.a.stack.uses_neighbor(path, peer));
+    let elsewhere = crate::stack::PathId(3);
+    let refused = p.a.stack.readdress(now, elsewhere, PathConfig::default());
+    assert_eq!(refused, Err(ConfigError::NoPath));
+}
