@@ -7,7 +7,7 @@ use crate::nic::NicQueue;
 use crate::tcp::congestion::CongestionKind;
 use crate::tcp::handshake::{syn_mss, syn_window};
 use crate::tcp::{ProfileId, State, cookie};
-use crate::wire::{HeaderTemplate, SackBlocks, SegmentHead, TcpFlags, TcpOptions, TcpPacket};
+use crate::wire::{SackBlocks, SegmentHead, TcpFlags, TcpOptions, TcpPacket};
 
 impl<Q: NicQueue> Stack<'_, Q> {
     /// A segment for CLOSED or LISTEN. The slot, when it completed a handshake that only its cookie remembers: the segment

@@ -153,7 +153,8 @@ fn a_neighbour_in_use_is_probed_and_its_silence_is_told() {
     w.wire.used.push(v4(2).into());
     w.resolve(v4(2));
     w.receive(&Arp::reply((THEM, v4(2)), (US, v4(1))).frame());
-    (w.sent(), w.told());
+    w.wire.sent.clear();
+    w.wire.neighbors.clear();
     // Reachable for 15 to 45 s, then 5 s of delay, then a probe to its address alone.
     let start = w.now.as_nanos() / 1_000_000;
     let (at, probe) = loop {
@@ -183,7 +184,8 @@ fn a_neighbour_that_moves_is_told_and_then_verified() {
     w.wire.used.push(v4(2).into());
     w.resolve(v4(2));
     w.receive(&Arp::reply((THEM, v4(2)), (US, v4(1))).frame());
-    (w.sent(), w.told());
+    w.wire.sent.clear();
+    w.wire.neighbors.clear();
     w.receive(&Arp::request((OTHER, v4(2)), v4(2)).frame());
     assert_eq!(w.told(), [(v4(2).into(), Some(OTHER))]);
     let sent = arps(&w.run(6_000));
@@ -195,7 +197,8 @@ fn an_unused_neighbour_is_forgotten_after_ten_minutes_without_a_probe() {
     let mut w = World::ready(ARGS);
     w.resolve(v4(2));
     w.receive(&Arp::reply((THEM, v4(2)), (US, v4(1))).frame());
-    (w.sent(), w.told());
+    w.wire.sent.clear();
+    w.wire.neighbors.clear();
     assert!(w.run(599_000).is_empty());
     assert_eq!(w.control.neighbors.lookup(v4(2).into()), Some(THEM));
     w.run(10_000);

@@ -281,7 +281,7 @@ fn a_path_may_begin_without_an_address_and_lose_it_again() {
     assert_eq!(p.a.app.closed[0].1.reason, CloseReason::Aborted);
     assert_eq!((p.a.stack.counters().segments_out, p.b.app.closed.len()), (sent, 0));
     assert!(!p.a.stack.uses_neighbor(path, peer));
-    let elsewhere = crate::stack::PathId(3);
+    let elsewhere = PathId(3);
     let refused = p.a.stack.readdress(now, elsewhere, PathConfig::default());
     assert_eq!(refused, Err(ConfigError::NoPath));
 }
