@@ -133,6 +133,9 @@ pub struct Stack<'m, Q> {
     dirty: List,
     /// Connections whose output could not leave; tried again in the next turn.
     stalled: List,
+    /// One of them waits for a device or an obj, which only turning again shows; the others wait for segment records, which
+    /// frames, timers and the application free.
+    stalled_busy: bool,
     /// Acknowledged foreign memory that a device may still hold.
     linger: List,
     secrets: Secrets,
@@ -208,6 +211,7 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
             copies: TxCopies::default(),
             dirty: List::EMPTY,
             stalled: List::EMPTY,
+            stalled_busy: false,
             linger: List::EMPTY,
             secrets,
             cookies_until: Instant::ZERO,
@@ -279,7 +283,7 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
             path.queue.flush();
         }
         self.was_busy = frames > 0 || sent || !drained;
-        if self.was_busy || fired || self.stalled.head != NIL || self.linger.head != NIL {
+        if self.was_busy || fired || self.stalled_busy || self.linger.head != NIL {
             Turn::Busy
         } else {
             let timer = self.wheel.next();
@@ -396,6 +400,7 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
         if head == NIL {
             return;
         }
+        self.stalled_busy = false;
         // The first had its turn: it goes last, or it would take all room again.
         let mut slot = core::mem::replace(&mut self.conns.at_mut(head).next_dirty, NIL);
         if slot == NIL {

@@ -14,24 +14,24 @@ use crate::time::Instant;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Output {
     Done,
-    /// No queue space, obj or record: again next turn.
+    /// No queue space or obj: again next turn.
     Stalled,
+    /// No segment record: again when anything has happened that may have freed one.
+    Starved,
     Revoked,
 }
 
 impl<Q: NicQueue> Stack<'_, Q> {
-    /// Output of every connection that has some. Returns whether there was any.
+    /// Output of every connection that has some. Returns whether there was any; one that only waits for a segment record
+    /// as before is none.
     #[inline(always)]
     pub(super) fn flush_dirty<A: App<Q>>(&mut self, app: &mut A) -> bool {
-        let any = self.dirty.head != NIL;
-        if any {
-            self.flush_each(app);
-        }
-        any
+        self.dirty.head != NIL && self.flush_each(app)
     }
 
     #[inline(never)]
-    fn flush_each<A: App<Q>>(&mut self, app: &mut A) {
+    fn flush_each<A: App<Q>>(&mut self, app: &mut A) -> bool {
+        let mut any = false;
         while self.dirty.head != NIL {
             let slot = self.dirty.head;
             let c = self.conns.at_mut(slot);
@@ -40,23 +40,36 @@ impl<Q: NicQueue> Stack<'_, Q> {
                 self.dirty.tail = NIL;
             }
             c.flags.set_dirty(false);
+            let sent = self.counters.segments_out;
             if c.state == State::Closed {
+                any = true;
                 self.conns.release(slot);
                 continue;
             }
             if c.flags.aborting() {
+                any = true;
                 self.reset_connection(slot);
                 self.over(slot, CloseReason::Aborted, app);
                 continue;
             }
             if c.flags.needs_neighbor() && !self.announce_neighbor(slot, app) {
+                any = true;
                 self.arm(slot);
                 continue;
             }
             match self.output(slot) {
-                Output::Done => {}
-                Output::Stalled => self.stall(slot),
+                Output::Done => any = true,
+                Output::Stalled => {
+                    any = true;
+                    self.stalled_busy = true;
+                    self.stall(slot);
+                }
+                Output::Starved => {
+                    any |= self.counters.segments_out != sent;
+                    self.stall(slot);
+                }
                 Output::Revoked => {
+                    any = true;
                     self.counters.revoked += 1;
                     self.reset_connection(slot);
                     if self.over(slot, CloseReason::Revoked, app) == Next::Gone {
@@ -66,6 +79,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
             }
             self.arm(slot);
         }
+        any
     }
 
     fn stall(&mut self, slot: u32) {
@@ -104,16 +118,10 @@ impl<Q: NicQueue> Stack<'_, Q> {
         if c.flags.syn_pending() || !c.state.synchronised() {
             return self.output_syn(slot);
         }
-        if c.flags.disorder() {
-            let r = self.output_in_disorder(slot);
-            if r != Output::Done {
-                return r;
-            }
-        } else {
-            let r = self.output_new(slot);
-            if r != Output::Done {
-                return r;
-            }
+        let data = if c.flags.disorder() { self.output_in_disorder(slot) } else { self.output_new(slot) };
+        // An acknowledgment needs no record, and the peer may wait for it to acknowledge in turn what holds ours.
+        if !matches!(data, Output::Done | Output::Starved) {
+            return data;
         }
         let c = self.conns.at_mut(slot);
         if c.flags.probe_now() {
@@ -124,7 +132,10 @@ impl<Q: NicQueue> Stack<'_, Q> {
             }
             self.counters.window_probes += 1;
         }
-        self.output_ack(slot)
+        match self.output_ack(slot) {
+            Output::Done => data,
+            stalled => stalled,
+        }
     }
 
     /// An acknowledgment that found nothing to ride on.
@@ -231,7 +242,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
             }
             if self.segments.available() == 0 {
                 self.counters.no_segment_record += 1;
-                return Output::Stalled;
+                return Output::Starved;
             }
             if self.conns.at(slot).flags.careful() && self.must_wait(slot) {
                 return Output::Done;

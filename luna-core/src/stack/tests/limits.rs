@@ -232,13 +232,35 @@ fn entries_that_one_connection_frees_go_to_others_that_wait() {
 fn segment_records_run_out_and_come_back() {
     let o = Options { segments: Some(3), ..Options::default() };
     let (mut p, a, _) = Pair::open(&o);
-    p.may_spin = true;
     // Odd sizes, and losses: a retransmission must not need a record either.
     p.a.queue().fate = Box::new(|s, n| if s.payload_len > 0 && n.is_multiple_of(7) { Fate::Drop } else { Fate::Pass });
     p.send_some(a, 30, 5000);
     p.check_arrived(30, 5000);
     assert!(p.a.stack.counters().no_segment_record > 0);
     assert!(p.a.stack.counters().retransmits < 60);
+}
+
+#[test]
+fn without_segment_records_a_stack_waits_idle_and_acknowledges() {
+    let o =
+        Options { segments: Some(2), tcp_b: TcpConfig { ack_ratio: 1, ..TcpConfig::DATACENTER }, ..Options::default() };
+    let (mut p, a, b) = Pair::open(&o);
+    // Nothing of a's data gets through: its records stay in use until the timer.
+    p.a.queue().fate = Box::new(|s, _| if s.payload_len > 0 { Fate::Drop } else { Fate::Pass });
+    for i in 0..8 {
+        // Turn by turn: what a burst sends is one record.
+        p.send_some(a, 1, 1000);
+        assert_ne!(p.spin(4), Turn::Busy, "send {i}: nothing to be done before the timer");
+    }
+    let tried = p.a.stack.counters().no_segment_record;
+    assert!(tried > 0);
+    let data = p.b.buffer(1000, 0);
+    p.b.send(p.now, b, &data, 7).unwrap();
+    p.spin(4);
+    p.run(Duration::from_micros(500));
+    assert_eq!(p.b.app.released, [(7, Released::Acked)], "data that waits holds no acknowledgment back");
+    let again = p.a.stack.counters().no_segment_record - tried;
+    assert!(again < 30, "it waits, it does not try and try: {again} times");
 }
 
 #[test]
