@@ -16,9 +16,11 @@ pub mod dma;
 #[cfg(all(target_arch = "aarch64", target_os = "none"))]
 pub mod machine;
 pub mod mmio;
+pub mod pci;
 pub mod pl011;
 mod run;
 mod tables;
+pub mod virtio;
 
 pub use clock::TickClock;
 pub use run::{Stop, run};

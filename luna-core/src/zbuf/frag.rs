@@ -9,7 +9,7 @@ use static_assertions::{assert_not_impl_any, const_assert_eq};
 
 use super::foreign::Foreign;
 use super::handle::{Zbuf, add_reference, drop_reference};
-use super::region::DeviceKey;
+use super::region::{DeviceKey, IoAddr};
 
 const FOREIGN: u32 = 1 << 31;
 const HEADER: u32 = 1 << 30;
@@ -159,6 +159,14 @@ impl Frag {
             }
             None => self.as_foreign().copy_to(dst),
         }
+    }
+
+    /// Bus address of the first byte, when it is in one of our objs; the bytes that follow are contiguous on the bus.
+    #[must_use]
+    #[inline(always)]
+    pub fn io_addr(&self) -> Option<IoAddr> {
+        // SAFETY: the tag says that this points into an obj of one of our zones.
+        (!self.is_foreign()).then(|| unsafe { super::zone::ZoneRef::of(self.ptr) }.io_addr(self.ptr))
     }
 
     /// Device key of the region.

@@ -1,0 +1,11 @@
+//! The network device (virtio 1.2, section 5.1): [`NetDevice`] is its set-up, [`NetQueue`] one pair of queues at work.
+
+mod control;
+mod device;
+mod header;
+mod queue;
+
+pub use control::Rss;
+pub use device::{NetConfig, NetDevice, NetInfo};
+pub use header::HEADER_LEN;
+pub use queue::{NetFaults, NetQueue, QueueMemory};

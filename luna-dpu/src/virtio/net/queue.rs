@@ -1,0 +1,336 @@
+//! One pair of queues as luna-core's `NicQueue`, owned by one core.
+//!
+//! Receive: the device fills objs of the receive pool, each posted as one piece that begins with the header, in the
+//! obj's prefix. Transmit: header obj and payload fragments become one chain; their references are held until the device
+//! returns it. Nothing is copied either way. Nothing interrupts: the stack polls, and the device is told so.
+
+use core::ptr::NonNull;
+
+use luna_core::nic::{Caps, MAX_TX_FRAGS, NicQueue, QueueStats, RX_BURST, RxBurst, RxFrame, RxMeta, TxMeta};
+use luna_core::wire::RxChecksum;
+use luna_core::zbuf::{Frag, FragRef, IoAddr, Pool, ZbufMut};
+
+use super::header::{HEADER_LEN, Header};
+use crate::dma::DmaSync;
+use crate::mmio::Registers;
+use crate::virtio::ring::{Buffer, Fault, Node, Ring};
+use crate::virtio::transport::{Doorbell, InitError};
+
+/// What a driver remembers of its descriptors, for one pair of queues.
+pub struct QueueMemory<'m> {
+    /// A power of two.
+    pub rx: &'m mut [Node<ZbufMut>],
+    /// A power of two.
+    pub tx: &'m mut [Node<Frag>],
+}
+
+/// What a device did that it must not; cumulative.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct NetFaults {
+    /// Received lengths below the header's or above the buffer's: the frame was dropped.
+    pub bad_lengths: u64,
+    /// Receive rings that were given up: see [`NetQueue::fault`].
+    pub rx_ring: u64,
+    /// Transmit rings that were given up.
+    pub tx_ring: u64,
+}
+
+/// A pair of queues.
+pub struct NetQueue<'m, R, D> {
+    caps: Caps,
+    rx: Ring<'m, ZbufMut>,
+    tx: Ring<'m, Frag>,
+    rx_bell: Doorbell<R>,
+    tx_bell: Doorbell<R>,
+    rx_pool: &'m Pool,
+    header_pool: &'m Pool,
+    sync: D,
+    /// Longest frame, Ethernet header included.
+    max_frame: u32,
+    guest_csum: bool,
+    /// Buffers that belong to a frame which is being dropped.
+    skip: u16,
+    stats: QueueStats,
+    faults: NetFaults,
+}
+
+/// All that a queue is made of.
+pub(super) struct Parts<'m, R, D> {
+    pub(super) caps: Caps,
+    pub(super) rx: Ring<'m, ZbufMut>,
+    pub(super) tx: Ring<'m, Frag>,
+    pub(super) rx_bell: Doorbell<R>,
+    pub(super) tx_bell: Doorbell<R>,
+    pub(super) rx_pool: &'m Pool,
+    pub(super) header_pool: &'m Pool,
+    pub(super) sync: D,
+    pub(super) guest_csum: bool,
+}
+
+impl<'m, R: Registers, D: DmaSync> NetQueue<'m, R, D> {
+    pub(super) fn new(parts: Parts<'m, R, D>) -> Result<Self, InitError> {
+        let Parts { caps, rx, tx, rx_bell, tx_bell, rx_pool, header_pool, sync, guest_csum } = parts;
+        // VLAN tag included.
+        let max_frame = u32::from(caps.mtu) + 18;
+        if rx_pool.layout().prefix < HEADER_LEN || header_pool.layout().prefix < HEADER_LEN {
+            return Err(InitError::Pool("objs need a prefix of 12 bytes or more, for virtio's header"));
+        }
+        if rx_pool.data_capacity() < max_frame {
+            return Err(InitError::Pool("receive objs are smaller than a frame of the MTU"));
+        }
+        Ok(Self {
+            caps,
+            rx,
+            tx,
+            rx_bell,
+            tx_bell,
+            rx_pool,
+            header_pool,
+            sync,
+            max_frame,
+            guest_csum,
+            skip: 0,
+            stats: QueueStats::default(),
+            faults: NetFaults::default(),
+        })
+    }
+
+    /// What the device did wrong, once it did: the queue is of no use any more.
+    #[must_use]
+    pub fn fault(&self) -> Option<Fault> {
+        self.rx.fault().or(self.tx.fault())
+    }
+
+    /// What it did wrong so far.
+    #[must_use]
+    pub fn faults(&self) -> NetFaults {
+        NetFaults {
+            rx_ring: u64::from(self.rx.fault().is_some()),
+            tx_ring: u64::from(self.tx.fault().is_some()),
+            ..self.faults
+        }
+    }
+
+    /// Objs posted for receiving, and pieces of frames being sent.
+    #[must_use]
+    pub fn in_flight(&self) -> (usize, usize) {
+        (self.rx.in_flight(), self.tx.in_flight())
+    }
+
+    /// Posts objs until the ring is full.
+    #[inline(always)]
+    fn refill(&mut self) {
+        while self.rx.room() > 0 {
+            let Some(obj) = self.rx_pool.alloc() else { break };
+            let Some((start, io)) = piece_before(&obj) else { break };
+            let len = HEADER_LEN + self.rx_pool.data_capacity();
+            self.sync.device_writes(start, len as usize);
+            let buffer = Buffer { addr: io, len, device_writes: true };
+            if self.rx.add_one(buffer, obj).is_err() {
+                break;
+            }
+        }
+        if self.rx.publish() {
+            self.rx_bell.ring();
+        }
+    }
+
+    /// A frame, or nothing when it is to be dropped: `len` is what the device claims to have written.
+    #[inline(always)]
+    fn accept(&mut self, mut obj: ZbufMut, len: u32) -> Option<RxFrame> {
+        let capacity = self.rx_pool.data_capacity();
+        if self.skip > 0 {
+            self.skip -= 1;
+            return None;
+        }
+        if len < HEADER_LEN || len - HEADER_LEN > capacity {
+            self.faults.bad_lengths += 1;
+            return None;
+        }
+        let data = data_of(&obj);
+        // SAFETY: the pool's prefix holds a header; the device returned the obj.
+        let header = unsafe {
+            self.sync.device_wrote(data.sub(HEADER_LEN as usize), len as usize);
+            Header::read_before(data)
+        };
+        let buffers = u16::from_le_bytes(header.num_buffers);
+        if buffers > 1 {
+            // Objs hold a frame of the MTU: this one is larger than agreed.
+            self.skip = buffers - 1;
+            self.stats.rx_too_long += 1;
+            return None;
+        }
+        let frame = len - HEADER_LEN;
+        obj.set_len(frame);
+        self.stats.rx_frames += 1;
+        self.stats.rx_bytes += u64::from(frame);
+        let checksum = if self.guest_csum { header.verdict() } else { RxChecksum::UNKNOWN };
+        Some(RxFrame { data: obj.freeze(), meta: RxMeta { checksum, rss_hash: 0 } })
+    }
+
+    /// Drops what was sent. Returns how many frames.
+    #[inline(always)]
+    fn reap_sent(&mut self) -> usize {
+        let mut frames = 0;
+        while self.tx.pop(drop).is_some() {
+            frames += 1;
+        }
+        frames
+    }
+
+    /// Descriptors that a frame takes; `None` when a fragment was revoked.
+    #[inline(always)]
+    fn count(payload: &[FragRef<'_>]) -> Option<(usize, u32)> {
+        let (mut pieces, mut bytes) = (1, 0u32);
+        for frag in payload {
+            pieces += if frag.is_foreign() { foreign_pieces(frag)? } else { 1 };
+            bytes = bytes.saturating_add(frag.len());
+        }
+        Some((pieces, bytes))
+    }
+}
+
+/// First byte of an empty obj's data.
+#[inline(always)]
+fn data_of(obj: &ZbufMut) -> NonNull<u8> {
+    let start = obj.obj_start();
+    let offset = obj.as_ptr().addr() - start.addr().get();
+    // From the obj's start, so that what lies before the view may be reached too.
+    // SAFETY: the view is inside the obj.
+    unsafe { start.add(offset) }
+}
+
+/// Where the header before the view is, for the core and for the device.
+#[inline(always)]
+fn piece_before(obj: &ZbufMut) -> Option<(NonNull<u8>, IoAddr)> {
+    let io = obj.io_addr().0.checked_sub(u64::from(HEADER_LEN))?;
+    // SAFETY: the prefix, checked when the queue was made, lies before every view of the obj.
+    Some((unsafe { data_of(obj).sub(HEADER_LEN as usize) }, IoAddr(io)))
+}
+
+/// Pieces of foreign memory that are contiguous for the device.
+#[cold]
+fn foreign_pieces(frag: &Frag) -> Option<usize> {
+    let mut rest = frag.with_foreign(Clone::clone)?;
+    let mut pieces = 0;
+    while !rest.is_empty() {
+        let (_, len) = rest.io_piece()?;
+        rest.trim_front(len);
+        pieces += 1;
+    }
+    Some(pieces)
+}
+
+/// The first piece of a fragment, with a reference of its own, and the rest. Whole where it is ours.
+#[inline(always)]
+fn split_first(frag: &Frag) -> Option<(Buffer, Frag, Option<Frag>)> {
+    let Some(addr) = frag.io_addr() else {
+        let (addr, len) = frag.with_foreign(|f| f.io_piece()).flatten()?;
+        let rest = (len < frag.len()).then(|| frag.slice(len, frag.len() - len));
+        return Some((Buffer { addr, len, device_writes: false }, frag.slice(0, len), rest));
+    };
+    Some((Buffer { addr, len: frag.len(), device_writes: false }, Frag::clone(frag), None))
+}
+
+impl<R: Registers, D: DmaSync> NicQueue for NetQueue<'_, R, D> {
+    #[inline(always)]
+    fn caps(&self) -> &Caps {
+        &self.caps
+    }
+
+    #[inline(always)]
+    fn header_pool(&self) -> &Pool {
+        self.header_pool
+    }
+
+    #[inline(always)]
+    fn rx_burst(&mut self, burst: &mut RxBurst) {
+        // Every look is bounded, whatever a device returns.
+        for _ in 0..RX_BURST {
+            if burst.room() == 0 {
+                break;
+            }
+            let mut obj = None;
+            let Some(len) = self.rx.pop(|o| obj = Some(o)) else { break };
+            if let Some(obj) = obj
+                && let Some(frame) = self.accept(obj, len)
+            {
+                let pushed = burst.push(frame);
+                debug_assert!(pushed.is_ok(), "there was room");
+            }
+        }
+        if self.rx.room() > 0 {
+            self.refill();
+            if self.rx.room() > 0 && self.rx.in_flight() == 0 && self.rx.fault().is_none() {
+                self.stats.rx_no_obj += 1;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn tx(&mut self, header: ZbufMut, payload: &[FragRef<'_>], meta: TxMeta) -> Result<(), ZbufMut> {
+        let Some((pieces, payload_len)) = Self::count(payload) else {
+            self.stats.tx_dropped += 1;
+            return Ok(());
+        };
+        let bytes = header.len().saturating_add(payload_len);
+        if bytes > self.max_frame || self.tx.fault().is_some() {
+            self.stats.tx_dropped += 1;
+            return Ok(());
+        }
+        if self.tx.room() < pieces {
+            self.reap_sent();
+            if self.tx.room() < pieces {
+                return Err(header);
+            }
+        }
+        if !self.header_pool.contains(header.obj_start()) {
+            // Not one of ours: it has no prefix to write to.
+            self.stats.tx_dropped += 1;
+            return Ok(());
+        }
+        let Some((start, io)) = piece_before(&header) else { return Err(header) };
+        // SAFETY: `piece_before` is the header's place in the prefix, and the obj is ours alone.
+        unsafe { Header::of(&meta).write_before(data_of(&header)) };
+        let len = HEADER_LEN + header.len();
+        self.sync.device_reads(start, len as usize);
+        let first = (Buffer { addr: io, len, device_writes: false }, Frag::from(header.freeze()));
+        let sync = &self.sync;
+        let mut rest: Option<Frag> = None;
+        let mut frags = payload.iter();
+        let pieces = core::iter::from_fn(|| {
+            let (buffer, piece, left) = match rest.take() {
+                Some(rest) => split_first(&rest)?,
+                None => split_first(frags.next()?)?,
+            };
+            rest = left;
+            if let Some(bytes) = piece.bytes() {
+                sync.device_reads(NonNull::from(bytes).cast(), bytes.len());
+            }
+            Some((buffer, piece))
+        });
+        self.tx.add(core::iter::once(first).chain(pieces));
+        self.stats.tx_frames += 1;
+        self.stats.tx_bytes += u64::from(bytes);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn flush(&mut self) {
+        if self.tx.publish() {
+            self.tx_bell.ring();
+        }
+    }
+
+    #[inline(always)]
+    fn reap(&mut self) -> usize {
+        self.reap_sent()
+    }
+
+    fn stats(&self) -> QueueStats {
+        self.stats
+    }
+}
+
+/// Segments of a frame that a queue takes.
+pub(super) const MAX_SEGMENTS: u8 = (MAX_TX_FRAGS + 1) as u8;
