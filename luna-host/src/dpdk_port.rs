@@ -1,10 +1,11 @@
 //! From `--nic` to a stack on a DPDK port: EAL, port, queue, payload memory, neighbours.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use luna_core::nic::NicQueue as _;
 use luna_core::stack::{CLIENT_PORTS, Cidr, PathConfig};
 use luna_core::tcp::TcpConfig;
 use luna_core::wire::MacAddr;
@@ -12,13 +13,13 @@ use luna_core::zbuf::{Pool, ZoneLayout};
 
 use crate::dpdk::{
     AfXdp, DpdkQueue, Eal, EalConfig, EalError, Memif, MemifRole, Memory, MemoryError, Port, PortConfig, PortError,
-    PortRange, Vdev, Vhost, VirtioUser, socket,
+    PortRange, QueueSeed, Vdev, Vhost, VirtioUser, socket,
 };
-use crate::link::{Driver, DriverError, Endpoint};
+use crate::limit::LimitEnd;
+use crate::link::DriverError;
 use crate::luna_stack::{LunaConfig, LunaStack};
 use crate::neighbor::{NeighborError, Neighbors};
 use crate::nic::{self, Net, Nic, VirtioRole};
-use crate::report::StackReport;
 use crate::storage::Capacity;
 
 /// How long the other end of a shared-memory pair may take to be there.
@@ -27,6 +28,8 @@ const LINK_PATIENCE: Duration = Duration::from_secs(5);
 const PAYLOAD_OBJS: usize = 512;
 /// Their size.
 const PAYLOAD_OBJ: u32 = 16 << 10;
+/// Memory for the objs of one queue, and of its payload.
+const MEMORY_MB_PER_QUEUE: u32 = 64;
 /// Ports that the kernel gives to sockets that name none.
 const KERNEL_PORTS: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
@@ -65,6 +68,9 @@ pub enum DpdkError {
         /// What the kernel said.
         source: std::io::Error,
     },
+    /// Several threads on a port of one queue.
+    #[error("{0} has one queue here, for one thread: leave out --threads")]
+    OneQueue(&'static str),
     /// No hardware address.
     #[error("the hardware address of {0} cannot be learned here: give it as peer={0}@MAC")]
     NoMac(IpAddr),
@@ -81,54 +87,127 @@ pub enum DpdkError {
     },
 }
 
-/// A stack on a DPDK port.
-pub struct DpdkDriver {
-    // Dropped in this order: the stack's queue, the port, DPDK itself.
-    stack: LunaStack<DpdkQueue>,
+/// A port whose queues have been given out. Dropped after them.
+pub struct OpenPort {
+    // Dropped in this order.
     _port: Port,
     _eal: Eal,
 }
 
-/// Opens the port; `listen` says that this side is a server and on which port.
+/// One queue with what its stack needs, on the way to its thread.
+pub struct DpdkSeed {
+    queue: QueueSeed,
+    payload: Memory,
+    listen: Option<SocketAddr>,
+    nic: String,
+    path: PathConfig,
+    neighbors: Vec<(IpAddr, MacAddr)>,
+    kernel: Option<Neighbors>,
+    tcp: TcpConfig,
+    capacity: Capacity,
+}
+
+impl DpdkSeed {
+    /// The queue without a stack, on the thread that owns it from now on.
+    ///
+    /// # Errors
+    /// [`DpdkError`]: without memory, or without the peer's IPv4 and hardware addresses.
+    pub fn open_limit(self) -> Result<LimitEnd<DpdkQueue>, DpdkError> {
+        let Self { queue, payload, nic, path, neighbors, .. } = self;
+        let own = path.addrs.iter().find_map(|cidr| v4(cidr.addr));
+        let peer = neighbors.iter().find_map(|(ip, mac)| v4(*ip).map(|ip| (*mac, ip)));
+        let (Some(own), Some(peer)) = (own, peer) else {
+            return Err(DriverError::Port(format!("{nic}: the limit needs addr=, and peer=IP@MAC, of IPv4")).into());
+        };
+        let (queue, payload) = Self::activate(queue, payload)?;
+        let own = (queue.caps().mac, own);
+        Ok(LimitEnd { queue, payload, nic, own, peer })
+    }
+
+    /// The queue, made this thread's, and memory for payload.
+    ///
+    /// # Errors
+    /// [`DpdkError::Memory`].
+    fn activate(queue: QueueSeed, payload: Memory) -> Result<(DpdkQueue, &'static Pool), DpdkError> {
+        let payload: &'static Pool = Box::leak(Box::new(payload.into_pool(ZoneLayout::plain(PAYLOAD_OBJ))?));
+        Ok((queue.activate(), payload))
+    }
+
+    /// The stack, on the thread that owns it from now on.
+    ///
+    /// # Errors
+    /// [`DpdkError`].
+    pub fn open(self) -> Result<LunaStack<DpdkQueue>, DpdkError> {
+        let Self { queue, payload, listen, nic, path, neighbors, kernel, tcp, capacity } = self;
+        let (queue, payload) = Self::activate(queue, payload)?;
+        let mut stack = LunaStack::new(queue, LunaConfig { nic, path, neighbors, kernel, tcp, capacity, payload })?;
+        if let Some(listen) = listen {
+            stack.listen(listen)?;
+        }
+        Ok(stack)
+    }
+}
+
+fn v4(ip: IpAddr) -> Option<Ipv4Addr> {
+    match ip {
+        IpAddr::V4(ip) => Some(ip),
+        IpAddr::V6(_) => None,
+    }
+}
+
+/// Opens the port with a queue for each of `threads`; `listen` says that this side is a server and on which port.
 ///
 /// # Errors
 /// [`DpdkError`].
 pub fn open(
     nic: &Nic,
+    threads: usize,
     listen: Option<SocketAddr>,
     tcp: TcpConfig,
     capacity: Capacity,
-) -> Result<DpdkDriver, DpdkError> {
+) -> Result<(OpenPort, Vec<DpdkSeed>), DpdkError> {
     let Some(net) = nic.net() else {
         return Err(DriverError::Port(format!("{nic} is no DPDK port")).into());
     };
+    let queues = match nic {
+        // Its XDP program serves queue 0, and nothing spreads connections over others.
+        Nic::AfXdp { .. } if threads != 1 => return Err(DpdkError::OneQueue(nic.kind())),
+        _ => u16::try_from(threads).unwrap_or(u16::MAX),
+    };
     // What can be told without DPDK comes first: it is told in fewer words.
-    let (vdev, kernel) = vdev(nic, net, listen)?;
+    let (vdev, mut kernel) = vdev(nic, net, queues, listen)?;
     let neighbors = neighbors(nic, net)?;
     if let Some(path) = peers_socket(nic) {
         check_peer(path)?;
     }
-    let eal = Eal::start(&EalConfig::default())?;
+    let memory_mb = EalConfig::default().memory_mb.max(MEMORY_MB_PER_QUEUE * u32::from(queues));
+    let eal = Eal::start(&EalConfig { memory_mb, ..EalConfig::default() })?;
     let name = eal.attach(&vdev)?;
     // vhost has no address of its own, and takes whatever its peer sends.
     let mac = if matches!(vdev, Vdev::Vhost(_)) { own_mac(nic, net) } else { None };
-    let (port, mut queues) = eal.open(&name, &PortConfig { mac, ..PortConfig::default() })?;
-    let layout = ZoneLayout::plain(PAYLOAD_OBJ);
-    let payload = eal.memory(Memory::zones_for(layout, PAYLOAD_OBJS))?.into_pool(layout)?;
-    let payload: &'static Pool = Box::leak(Box::new(payload));
-    let seed = queues.pop_front().ok_or_else(|| DriverError::Port(format!("{name} has no queue")))?;
+    let (port, seeds) = eal.open(&name, &PortConfig { mac, queues, ..PortConfig::default() })?;
     if listen.is_none() && !port.wait_link(LINK_PATIENCE) {
         return Err(DpdkError::NoPeer(nic.to_string()));
     }
-    let config = LunaConfig { nic: nic.to_string(), path: path(net), neighbors, kernel, tcp, capacity, payload };
-    let mut stack = LunaStack::new(seed.activate(), config)?;
-    if let Some(listen) = listen {
-        stack.listen(listen)?;
+    let zones = Memory::zones_for(ZoneLayout::plain(PAYLOAD_OBJ), PAYLOAD_OBJS);
+    let mut out = Vec::new();
+    for queue in seeds {
+        out.push(DpdkSeed {
+            queue,
+            payload: eal.memory(zones)?,
+            listen,
+            nic: nic.to_string(),
+            path: path(net),
+            neighbors: neighbors.clone(),
+            kernel: kernel.take(),
+            tcp,
+            capacity,
+        });
     }
-    Ok(DpdkDriver { stack, _port: port, _eal: eal })
+    Ok((OpenPort { _port: port, _eal: eal }, out))
 }
 
-fn vdev(nic: &Nic, net: &Net, listen: Option<SocketAddr>) -> Result<(Vdev, Option<Neighbors>), DpdkError> {
+fn vdev(nic: &Nic, net: &Net, queues: u16, listen: Option<SocketAddr>) -> Result<(Vdev, Option<Neighbors>), DpdkError> {
     let mac = own_mac(nic, net).map_or([0; 6], |mac| mac.0);
     Ok(match nic {
         Nic::Mem { .. } => return Err(DriverError::Port(format!("{nic} is no DPDK port")).into()),
@@ -150,9 +229,9 @@ fn vdev(nic: &Nic, net: &Net, listen: Option<SocketAddr>) -> Result<(Vdev, Optio
             };
             (Vdev::Memif(Memif { mac, ..Memif::new(role, socket) }), None)
         }
-        Nic::Virtio { path, role: VirtioRole::Vhost, .. } => (Vdev::Vhost(Vhost::new(path)), None),
+        Nic::Virtio { path, role: VirtioRole::Vhost, .. } => (Vdev::Vhost(Vhost { queues, ..Vhost::new(path) }), None),
         Nic::Virtio { path, role: VirtioRole::User, .. } => {
-            (Vdev::VirtioUser(VirtioUser { mac, ..VirtioUser::new(path) }), None)
+            (Vdev::VirtioUser(VirtioUser { mac, queues, ..VirtioUser::new(path) }), None)
         }
     })
 }
@@ -214,24 +293,5 @@ fn check_kernel_ports() -> Result<(), DpdkError> {
     match (numbers.next(), numbers.next()) {
         (Some(low), Some(high)) if high >= *CLIENT_PORTS.start() => Err(DpdkError::PortsOverlap { low, high }),
         _ => Ok(()),
-    }
-}
-
-impl Driver for DpdkDriver {
-    #[inline]
-    fn turn<E: Endpoint>(&mut self, endpoint: &mut E) -> Result<bool, DriverError> {
-        self.stack.turn(endpoint)
-    }
-
-    fn doze<E: Endpoint>(&mut self, endpoint: &mut E, most: Duration) -> Result<bool, DriverError> {
-        self.stack.doze(endpoint, most)
-    }
-
-    fn report(&self) -> StackReport {
-        self.stack.report()
-    }
-
-    fn payload_pool(&self) -> &'static Pool {
-        self.stack.payload_pool()
     }
 }

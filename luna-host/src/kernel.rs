@@ -162,6 +162,7 @@ impl Driver for KernelStack {
         StackReport {
             stack: "kernel",
             nic: None,
+            port: None,
             // Linux tells an application its retransmissions, but not which of them were timeouts.
             tcp: TcpReport { retransmits: net.retransmits(), rtos: None, others: net.counters() },
             drops: net.refusals(),

@@ -16,6 +16,7 @@ pub mod dpdk;
 pub mod dpdk_port;
 pub mod kernel;
 pub mod knbench;
+pub mod limit;
 pub mod link;
 pub mod luna_stack;
 pub mod machine;

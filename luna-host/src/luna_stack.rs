@@ -21,7 +21,7 @@ use app::{Adapter, CxLink};
 use crate::clock::{self, MonotonicClock};
 use crate::link::{Driver, DriverError, Endpoint};
 use crate::neighbor::Neighbors;
-use crate::report::{CopyReport, Counters, StackReport, TcpReport};
+use crate::report::{CopyReport, Counters, PortReport, StackReport, TcpReport};
 use crate::storage::Capacity;
 
 /// Frames of one turn.
@@ -53,6 +53,7 @@ pub struct LunaStack<Q> {
     kernel: Option<Neighbors>,
     payload: &'static Pool,
     nic: String,
+    port: PortReport,
     idle_until: Instant,
 }
 
@@ -66,6 +67,7 @@ impl<Q: NicQueue> LunaStack<Q> {
         let port = |e: &dyn core::fmt::Display| DriverError::Port(format!("{nic}: {e}"));
         let seed = clock::seed().map_err(|e| port(&e))?;
         let clock = MonotonicClock::new();
+        let port_report = PortReport::from(queue.caps());
         let config = StackConfig { id: 0, seed, tcp };
         let mut stack = Stack::new(config, capacity.leak(), clock.now()).map_err(|e| port(&e))?;
         let path = stack.add_path(queue, path).map_err(|e| port(&e))?;
@@ -75,7 +77,7 @@ impl<Q: NicQueue> LunaStack<Q> {
                 return Err(port(&"more peers than the neighbour table holds"));
             }
         }
-        Ok(Self { stack, path, clock, kernel, payload, nic, idle_until: Instant::ZERO })
+        Ok(Self { stack, path, clock, kernel, payload, nic, port: port_report, idle_until: Instant::ZERO })
     }
 
     /// Accepts connections to `addr`; an unspecified address stands for all of the port's.
@@ -134,7 +136,7 @@ impl<Q: NicQueue> Driver for LunaStack<Q> {
         }
         let until_timer = Duration::from_nanos(self.idle_until.since(self.clock.now()).as_nanos());
         // There is nothing that wakes a sleeper when a frame arrives, so it sleeps for short.
-        std::thread::sleep(most.min(until_timer).min(Duration::from_micros(100)));
+        std::thread::sleep(most.min(until_timer));
         self.turn(endpoint)
     }
 
@@ -147,6 +149,7 @@ impl<Q: NicQueue> Driver for LunaStack<Q> {
         let mut report = StackReport {
             stack: "luna",
             nic: Some(self.nic.clone()),
+            port: Some(self.port),
             tcp: TcpReport { retransmits: Some(c.retransmits), rtos: Some(c.rtos), others: Counters::new() },
             drops: Counters::new(),
             queue: queue_counters(&queue),
@@ -196,7 +199,7 @@ fn is_event(name: &str) -> bool {
     EVENTS.contains(&name)
 }
 
-fn queue_counters(q: &QueueStats) -> Counters {
+pub(crate) fn queue_counters(q: &QueueStats) -> Counters {
     [
         ("rx_frames", q.rx_frames),
         ("rx_bytes", q.rx_bytes),

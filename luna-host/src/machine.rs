@@ -1,19 +1,26 @@
 //! The machine that a measurement ran on, and where its threads run.
 
+use core::time::Duration;
 use std::fs;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde::Serialize;
 
 /// What a reader of a benchmark must know of the machine.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Machine {
     /// Processor's name.
     pub cpu: String,
-    /// CPUs that this process may use.
+    /// CPUs of the machine.
     pub cpus: usize,
+    /// Its clock in MHz, as the kernel says now; `null` where it does not.
+    pub mhz: Option<f64>,
     /// Kernel release.
     pub kernel: String,
+    /// The kernel's default congestion control; `null` where it does not tell.
+    pub congestion_control: Option<String>,
+    /// DPDK's release; `null` in a build without it.
+    pub dpdk: Option<String>,
     /// Architecture.
     pub arch: String,
     /// Luna's version.
@@ -28,8 +35,13 @@ impl Machine {
     pub fn describe() -> Self {
         let uname = rustix::system::uname();
         Self {
-            cpu: cpu_name().unwrap_or_else(|| "unknown".into()),
-            cpus: allowed_cpus(),
+            cpu: cpu_field("model name").or_else(|| cpu_field("Model")).unwrap_or_else(|| "unknown".into()),
+            cpus: online_cpus(),
+            mhz: cpu_field("cpu MHz").and_then(|mhz| mhz.parse().ok()),
+            congestion_control: fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control")
+                .ok()
+                .map(|name| name.trim().to_owned()),
+            dpdk: dpdk_version(),
             kernel: uname.release().to_string_lossy().into_owned(),
             arch: uname.machine().to_string_lossy().into_owned(),
             luna: env!("CARGO_PKG_VERSION"),
@@ -38,10 +50,33 @@ impl Machine {
     }
 }
 
-fn cpu_name() -> Option<String> {
+#[cfg(feature = "dpdk")]
+fn dpdk_version() -> Option<String> {
+    Some(crate::dpdk::Eal::version())
+}
+
+#[cfg(not(feature = "dpdk"))]
+fn dpdk_version() -> Option<String> {
+    None
+}
+
+fn cpu_field(name: &str) -> Option<String> {
     let info = fs::read_to_string("/proc/cpuinfo").ok()?;
-    let line = info.lines().find(|l| l.starts_with("model name") || l.starts_with("Model"))?;
+    let line = info.lines().find(|l| l.starts_with(name))?;
     Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+/// However few of them this thread may use.
+fn online_cpus() -> usize {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    info.lines().filter(|l| l.starts_with("processor")).count().max(allowed_cpus())
+}
+
+/// CPU time that all threads of this process have used until now, user and system.
+#[must_use]
+pub fn process_cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }
 
 /// CPUs that this thread may use; 1 when the kernel does not tell.
@@ -79,6 +114,17 @@ mod tests {
     fn the_machine_has_a_name_and_cpus() {
         let m = Machine::describe();
         assert!(m.cpus >= 1 && !m.kernel.is_empty() && !m.cpu.is_empty());
+    }
+
+    #[test]
+    fn work_costs_cpu_time_and_sleep_does_not() {
+        let spin = std::time::Instant::now();
+        let before = process_cpu_time();
+        while spin.elapsed() < Duration::from_millis(50) {
+            core::hint::spin_loop();
+        }
+        // Other tests of this process run too: there is no upper bound.
+        assert!(process_cpu_time() - before > Duration::from_millis(5));
     }
 
     #[test]

@@ -6,7 +6,9 @@ use luna_core::nic::{MemEnd, MemLink, MemPort, MemQueue};
 use luna_core::stack::{Cidr, PathConfig};
 use luna_core::tcp::TcpConfig;
 use luna_core::wire::MacAddr;
+use luna_core::zbuf::Pool;
 
+use crate::limit::LimitEnd;
 use crate::link::DriverError;
 use crate::luna_stack::{LunaConfig, LunaStack};
 use crate::memory::{self, Pages};
@@ -31,6 +33,7 @@ pub struct Side {
     ip: IpAddr,
     peer: (IpAddr, MacAddr),
     mtu: u16,
+    checksum_offload: bool,
 }
 
 /// Where the server's end is reached.
@@ -38,13 +41,15 @@ pub const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
 
 /// Makes a pair: the server's end and the client's.
+///
+/// As NICs with checksum offload, unless told otherwise: this link does not damage anything.
 #[must_use]
-pub fn pair(mtu: u16) -> (Side, Side) {
+pub fn pair(mtu: u16, checksum_offload: bool) -> (Side, Side) {
     let link = Box::leak(Box::new(MemLink::new()));
     let (a, b) = link.split();
     let (mac_a, mac_b) = Nic::MEM_MACS;
-    let server = Side { end: a, mac: mac_a, ip: SERVER.ip(), peer: (CLIENT, mac_b), mtu };
-    let client = Side { end: b, mac: mac_b, ip: CLIENT, peer: (SERVER.ip(), mac_a), mtu };
+    let server = Side { end: a, mac: mac_a, ip: SERVER.ip(), peer: (CLIENT, mac_b), mtu, checksum_offload };
+    let client = Side { end: b, mac: mac_b, ip: CLIENT, peer: (SERVER.ip(), mac_a), mtu, checksum_offload };
     (server, client)
 }
 
@@ -58,18 +63,37 @@ impl Side {
         tcp: TcpConfig,
         capacity: Capacity,
     ) -> Result<LunaStack<MemQueue<'static, 'static>>, DriverError> {
-        let Self { end, mac, ip, peer, mtu } = self;
-        let pool = |objs, size| memory::pool(objs, size, Pages::Ordinary).map(|p| &*Box::leak(Box::new(p)));
-        let rx = pool(RX_OBJS, u32::from(mtu) + 64)?;
-        let header = pool(HEADER_OBJS, HEADER_OBJ)?;
-        let payload = pool(PAYLOAD_OBJS, PAYLOAD_OBJ)?;
-        let nic = Nic::Mem { mtu }.to_string();
-        // As a NIC with checksum offload: this link does not damage anything.
-        let port = MemPort { mac, mtu, checksum_offload: true };
-        let queue = MemQueue::new(end, port, rx, header).map_err(|e| DriverError::Port(format!("{nic}: {e}")))?;
+        let (ip, peer) = (self.ip, self.peer);
+        let (queue, payload, nic) = self.queue()?;
         let mut path = PathConfig::default();
         let added = path.addrs.push(Cidr { addr: ip, prefix: 24 });
         debug_assert!(added.is_ok(), "the first address");
         LunaStack::new(queue, LunaConfig { nic, path, neighbors: vec![peer], kernel: None, tcp, capacity, payload })
+    }
+
+    /// The queue of this end without a stack.
+    ///
+    /// # Errors
+    /// Without memory.
+    pub fn open_limit(self) -> Result<LimitEnd<MemQueue<'static, 'static>>, DriverError> {
+        let v4 = |ip| match ip {
+            IpAddr::V4(ip) => ip,
+            IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
+        };
+        let (own, peer) = ((self.mac, v4(self.ip)), (self.peer.1, v4(self.peer.0)));
+        let (queue, payload, nic) = self.queue()?;
+        Ok(LimitEnd { queue, payload, nic, own, peer })
+    }
+
+    fn queue(self) -> Result<(MemQueue<'static, 'static>, &'static Pool, String), DriverError> {
+        let Self { end, mac, mtu, checksum_offload, .. } = self;
+        let pool = |objs, size| memory::pool(objs, size, Pages::Ordinary).map(|p| &*Box::leak(Box::new(p)));
+        let rx = pool(RX_OBJS, u32::from(mtu) + 64)?;
+        let header = pool(HEADER_OBJS, HEADER_OBJ)?;
+        let payload = pool(PAYLOAD_OBJS, PAYLOAD_OBJ)?;
+        let nic = Nic::Mem { mtu, checksums: !checksum_offload }.to_string();
+        let port = MemPort { mac, mtu, checksum_offload };
+        let queue = MemQueue::new(end, port, rx, header).map_err(|e| DriverError::Port(format!("{nic}: {e}")))?;
+        Ok((queue, payload, nic))
     }
 }

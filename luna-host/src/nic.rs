@@ -15,7 +15,7 @@ pub use address::{Cidr, Net, Peer};
 
 /// Help text of `--nic`.
 pub const SYNTAX: &str = "\
-mem[:mtu=N]
+mem[:mtu=N,checksums=port|software]
 af_xdp:iface=IF,addr=IP/LEN,peer=IP[@MAC]
 memif:socket=PATH,role=server|client,addr=IP/LEN,peer=IP[@MAC]
 virtio:path=PATH,role=vhost|user,addr=IP/LEN,peer=IP[@MAC]
@@ -36,6 +36,8 @@ pub enum Nic {
     Mem {
         /// Largest IP packet.
         mtu: u16,
+        /// Whether the stacks sum up what they send and receive; otherwise the link is as NICs that do.
+        checksums: bool,
     },
     /// A kernel interface over AF_XDP; the kernel keeps all traffic that is not Luna's.
     AfXdp {
@@ -138,7 +140,7 @@ const VIRTIO_EXAMPLE: &str = "virtio:path=/tmp/luna.sock,role=vhost,addr=10.9.0.
 
 impl Default for Nic {
     fn default() -> Self {
-        Self::Mem { mtu: 1_500 }
+        Self::Mem { mtu: 1_500, checksums: false }
     }
 }
 
@@ -263,8 +265,19 @@ impl FromStr for Nic {
                 if !(MIN_MTU..=MAX_MTU).contains(&mtu) {
                     return Err(NicError::Value { key: "mtu", value: mtu.to_string(), want: WANT });
                 }
-                pairs.end("mem", "mtu")?;
-                Ok(Self::Mem { mtu })
+                let checksums = match pairs.take("checksums") {
+                    None | Some("port") => false,
+                    Some("software") => true,
+                    Some(other) => {
+                        return Err(NicError::Value {
+                            key: "checksums",
+                            value: other.into(),
+                            want: "port or software",
+                        });
+                    }
+                };
+                pairs.end("mem", "mtu, checksums")?;
+                Ok(Self::Mem { mtu, checksums })
             }
             "af_xdp" => {
                 let iface: String = pairs.need("af_xdp", "iface", AF_XDP_EXAMPLE)?.into();
@@ -329,7 +342,8 @@ impl FromStr for VirtioRole {
 impl fmt::Display for Nic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Mem { mtu } => write!(f, "mem:mtu={mtu}"),
+            Self::Mem { mtu, checksums: false } => write!(f, "mem:mtu={mtu}"),
+            Self::Mem { mtu, checksums: true } => write!(f, "mem:mtu={mtu},checksums=software"),
             Self::AfXdp { iface, net } => write!(f, "af_xdp:iface={iface},{net}"),
             Self::Memif { socket, role, net } => {
                 let role = if *role == MemifRole::Server { "server" } else { "client" };

@@ -1,5 +1,7 @@
 //! From what a user asks for to a running driver: which stack, on which port, alone or with a server in this process.
 
+mod limit;
+
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
@@ -10,6 +12,7 @@ use std::thread;
 use luna_core::tcp::TcpConfig;
 
 use crate::kernel::{KernelConfig, KernelStack};
+use crate::limit::Checksums;
 use crate::link::{Driver, DriverError, Endpoint};
 use crate::machine::{self, PinError};
 use crate::mem_pair;
@@ -21,6 +24,8 @@ use crate::service::store::{Store, StoreError};
 use crate::service::{BlobService, Services};
 use crate::storage::Capacity;
 
+pub use limit::UseQueue;
+
 /// Whose TCP.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum StackKind {
@@ -29,6 +34,8 @@ pub enum StackKind {
     Luna,
     /// The kernel's.
     Kernel,
+    /// None at all: the port's frames alone, which is the limit of what a stack can do on it.
+    Limit(Checksums),
 }
 
 /// For both ends on one machine: they share its cores, and an end that has to wait for one for some milliseconds is no
@@ -49,9 +56,11 @@ pub struct Options {
     pub nic: Nic,
     /// Settings of Luna's connections; `None`: what suits the port.
     pub tcp: Option<TcpConfig>,
-    /// The CPU of this thread.
-    pub cpu: Option<usize>,
-    /// Connections at once.
+    /// Threads, each with a stack of its own (kernel: sockets of its own) and a port's queue of its own.
+    pub threads: usize,
+    /// Their CPUs, one after the other and round again; none: they are not pinned.
+    pub cpus: Vec<usize>,
+    /// Connections of each thread at once.
     pub connections: usize,
 }
 
@@ -73,6 +82,12 @@ pub enum OpenError {
     /// The operating system.
     #[error("{0}")]
     Os(#[from] std::io::Error),
+    /// There is no TCP in the limit.
+    #[error("--stack limit moves frames only: `luna serve` and `luna knbench` have it")]
+    NoStack,
+    /// A port for every thread.
+    #[error("{0} leaves no ports for all threads: thread N listens on the Nth port after it")]
+    TooFewPorts(SocketAddr),
     /// The in-memory pair leads nowhere.
     #[error(
         "--nic mem joins two stacks inside one process, so nobody outside can reach it: {0}, or use --stack kernel or \
@@ -86,11 +101,13 @@ pub enum OpenError {
 }
 
 /// What to do with a driver; a closure over its type.
-pub trait Use {
+pub trait Use: Sized {
     /// What comes of it.
     type Output;
-    /// Does it, with a driver and the address that its server has, if this process runs one.
+    /// Does it, with a driver and the address that its server has, if this thread or its counterpart runs one.
     fn run<D: Driver>(self, driver: &mut D, server: Option<SocketAddr>, idle: Idle) -> Self::Output;
+    /// There is no driver for it; whoever waits for it must not.
+    fn abandon(self) {}
 }
 
 /// What a server offers.
@@ -147,80 +164,162 @@ impl Options {
         SocketAddr::new(ip, DEFAULT_PORT)
     }
 
-    /// Opens a transport that listens, and uses it.
+    /// Opens a transport that listens on every thread, and uses each. Over the kernel thread `i` listens on the `i`th port
+    /// from `listen`'s on; over Luna all listen on the same, each on a queue of its own.
     ///
     /// # Errors
     /// [`OpenError`].
-    pub fn serve<U: Use>(&self, listen: SocketAddr, to: U) -> Result<U::Output, OpenError> {
-        self.pin()?;
+    pub fn serve<U: Use<Output: Send> + Send>(
+        &self,
+        listen: SocketAddr,
+        uses: Vec<U>,
+    ) -> Result<Vec<U::Output>, OpenError> {
         match (self.stack, &self.nic) {
             (StackKind::Kernel, _) => {
-                let mut driver = KernelStack::new(self.kernel())?;
-                let listen = driver.listen(listen)?;
-                Ok(to.run(&mut driver, Some(listen), Idle::for_spinners(1)))
+                let config = self.kernel();
+                let open = |i: usize| {
+                    // Port 0 is a port of the kernel's choice for each.
+                    let port = if listen.port() == 0 { Some(0) } else { listen.port().checked_add(i as u16) };
+                    move || {
+                        let port = port.ok_or(OpenError::TooFewPorts(listen))?;
+                        let mut driver = KernelStack::new(config)?;
+                        let listen = driver.listen(SocketAddr::new(listen.ip(), port))?;
+                        Ok((driver, Some(listen)))
+                    }
+                };
+                self.spread((0..self.threads).map(open).collect(), uses)
             }
             (StackKind::Luna, Nic::Mem { .. }) => {
                 Err(OpenError::MemIsClosed("knbench, put and get bring their own server"))
             }
-            (StackKind::Luna, _) => self.open_port(Some(listen), to),
+            (StackKind::Luna, _) => self.open_port(Some(listen), uses),
+            (StackKind::Limit(_), _) => Err(OpenError::NoStack),
         }
     }
 
-    /// Opens a transport to connect with, and uses it.
+    /// Opens a transport to connect with on every thread, and uses each.
     ///
     /// # Errors
     /// [`OpenError`].
-    pub fn connect<U: Use>(&self, to: U) -> Result<U::Output, OpenError> {
-        self.pin()?;
+    pub fn connect<U: Use<Output: Send> + Send>(&self, uses: Vec<U>) -> Result<Vec<U::Output>, OpenError> {
         match (self.stack, &self.nic) {
             (StackKind::Kernel, _) => {
-                let mut driver = KernelStack::new(self.kernel())?;
-                Ok(to.run(&mut driver, None, Idle::for_spinners(1)))
+                let config = self.kernel();
+                let open = |_| move || Ok((KernelStack::new(config)?, None));
+                self.spread((0..self.threads).map(open).collect(), uses)
             }
             (StackKind::Luna, Nic::Mem { .. }) => {
                 Err(OpenError::MemIsClosed("leave out --connect to have a server in this process"))
             }
-            (StackKind::Luna, _) => self.open_port(None, to),
+            (StackKind::Luna, _) => self.open_port(None, uses),
+            (StackKind::Limit(_), _) => Err(OpenError::NoStack),
         }
     }
 
     #[cfg(feature = "dpdk")]
-    fn open_port<U: Use>(&self, listen: Option<SocketAddr>, to: U) -> Result<U::Output, OpenError> {
-        let mut driver = crate::dpdk_port::open(&self.nic, listen, self.tcp(), self.capacity())?;
-        Ok(to.run(&mut driver, listen, Idle::for_spinners(1)))
+    fn open_port<U: Use<Output: Send> + Send>(
+        &self,
+        listen: Option<SocketAddr>,
+        uses: Vec<U>,
+    ) -> Result<Vec<U::Output>, OpenError> {
+        // Before DPDK starts: its control threads stay where they are made.
+        self.pin(0)?;
+        let (port, seeds) = crate::dpdk_port::open(&self.nic, self.threads, listen, self.tcp(), self.capacity())?;
+        let opens = seeds.into_iter().map(|seed| move || Ok((seed.open()?, listen))).collect();
+        let outputs = self.spread(opens, uses);
+        // After the last of its queues.
+        drop(port);
+        outputs
     }
 
     #[cfg(not(feature = "dpdk"))]
-    fn open_port<U: Use>(&self, _listen: Option<SocketAddr>, _to: U) -> Result<U::Output, OpenError> {
+    fn open_port<U: Use<Output: Send> + Send>(
+        &self,
+        _listen: Option<SocketAddr>,
+        _uses: Vec<U>,
+    ) -> Result<Vec<U::Output>, OpenError> {
         Err(NicError::NoDpdk.into())
     }
 
-    /// Runs a server in this process, over the in-memory pair or the loopback interface, and uses the other end.
+    /// Each opener and what uses its driver on a thread of its own; a single one on this thread.
+    fn spread<D, O, U>(&self, opens: Vec<O>, uses: Vec<U>) -> Result<Vec<U::Output>, OpenError>
+    where
+        D: Driver,
+        O: FnOnce() -> Result<(D, Option<SocketAddr>), OpenError> + Send,
+        U: Use<Output: Send> + Send,
+    {
+        let idle = self.idle(opens.len());
+        self.on_threads(opens.into_iter().zip(uses).collect(), |i, (open, to)| {
+            match self.pin(i).and_then(|()| open()) {
+                Ok((mut driver, addr)) => Ok(to.run(&mut driver, addr, idle)),
+                Err(e) => {
+                    to.abandon();
+                    Err(e)
+                }
+            }
+        })
+    }
+
+    /// `f` for each of `work` on a thread of its own; of a single one on this thread. The first error, if there is one.
+    fn on_threads<W: Send, R: Send>(
+        &self,
+        mut work: Vec<W>,
+        f: impl Fn(usize, W) -> Result<R, OpenError> + Sync,
+    ) -> Result<Vec<R>, OpenError> {
+        if work.len() == 1 {
+            return work.pop().into_iter().map(|only| f(0, only)).collect();
+        }
+        let f = &f;
+        thread::scope(|scope| {
+            let spawn =
+                |(i, work)| thread::Builder::new().name(format!("luna {i}")).spawn_scoped(scope, move || f(i, work));
+            let threads = work.into_iter().enumerate().map(spawn).collect::<Result<Vec<_>, _>>()?;
+            let mut results = Vec::new();
+            for thread in threads {
+                results.push(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            }
+            results.into_iter().collect()
+        })
+    }
+
+    /// Runs a server in this process for every thread, over an in-memory pair or the loopback interface, and uses the
+    /// other end. With CPUs given, both ends of a pair share the thread on theirs; else each end has its own thread where
+    /// there are at least two CPUs. What all servers counted comes with the outputs.
     ///
     /// # Errors
     /// [`OpenError`], of either end.
-    pub fn embedded<U: Use>(&self, serve: &ServeOptions, to: U) -> Result<(U::Output, Served), OpenError> {
-        self.pin()?;
+    pub fn embedded<U: Use<Output: Send> + Send>(
+        &self,
+        serve: &ServeOptions,
+        uses: Vec<U>,
+    ) -> Result<(Vec<U::Output>, Served), OpenError> {
         match (self.stack, &self.nic) {
             (StackKind::Kernel, _) => {
                 let config = self.kernel();
-                let server = move || {
-                    let mut driver = KernelStack::new(config)?;
-                    let addr = driver.listen(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0))?;
-                    Ok((driver, addr))
+                let pair = |_| {
+                    let server = move || {
+                        let mut driver = KernelStack::new(config)?;
+                        let addr = driver.listen(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0))?;
+                        Ok((driver, addr))
+                    };
+                    (server, move || KernelStack::new(config))
                 };
-                join(server, || KernelStack::new(config), serve, to)
+                self.pairs((0..self.threads).map(pair).collect(), serve, uses)
             }
-            (StackKind::Luna, Nic::Mem { mtu }) => {
-                let (a, b) = mem_pair::pair(*mtu);
+            (StackKind::Luna, Nic::Mem { mtu, checksums }) => {
                 let (tcp, capacity) = (self.tcp(), self.capacity());
-                let server = move || {
-                    let mut driver = a.open(tcp, capacity)?;
-                    driver.listen(mem_pair::SERVER)?;
-                    Ok((driver, mem_pair::SERVER))
+                let pair = |_| {
+                    let (a, b) = mem_pair::pair(*mtu, !*checksums);
+                    let server = move || {
+                        let mut driver = a.open(tcp, capacity)?;
+                        driver.listen(mem_pair::SERVER)?;
+                        Ok((driver, mem_pair::SERVER))
+                    };
+                    (server, move || b.open(tcp, capacity))
                 };
-                join(server, || b.open(tcp, capacity), serve, to)
+                self.pairs((0..self.threads).map(pair).collect(), serve, uses)
             }
+            (StackKind::Limit(_), _) => Err(OpenError::NoStack),
             (StackKind::Luna, nic) => {
                 nic.supported()?;
                 Err(OpenError::Driver(DriverError::Port(format!(
@@ -231,11 +330,57 @@ impl Options {
         }
     }
 
-    fn pin(&self) -> Result<(), OpenError> {
-        if self.stack == StackKind::Luna {
-            self.nic.supported()?;
+    /// Pairs of a server and a client, each pair on a thread or two.
+    fn pairs<S, C, SO, CO, U>(
+        &self,
+        pairs: Vec<(SO, CO)>,
+        serve: &ServeOptions,
+        uses: Vec<U>,
+    ) -> Result<(Vec<U::Output>, Served), OpenError>
+    where
+        S: Driver,
+        C: Driver,
+        SO: FnOnce() -> Result<(S, SocketAddr), DriverError> + Send,
+        CO: FnOnce() -> Result<C, DriverError> + Send,
+        U: Use<Output: Send> + Send,
+    {
+        let together = !self.cpus.is_empty() || machine::allowed_cpus() < 2;
+        let idle = self.idle(if together { pairs.len() } else { 2 * pairs.len() });
+        let ends = self.on_threads(pairs.into_iter().zip(uses).collect(), |i, ((server, client), to)| {
+            if let Err(e) = self.pin(i) {
+                to.abandon();
+                return Err(e);
+            }
+            if together { share(server, client, serve, to, idle) } else { join(server, client, serve, to, idle) }
+        })?;
+        let (mut outputs, mut all) = (Vec::new(), (StackReport::default(), Counters::new()));
+        for (i, (output, (stack, counters))) in ends.into_iter().enumerate() {
+            outputs.push(output);
+            if i == 0 {
+                all.0 = stack;
+            } else {
+                all.0.add(&stack);
+            }
+            all.1.add(&counters);
         }
-        Ok(self.cpu.map_or(Ok(()), machine::pin)?)
+        Ok((outputs, all))
+    }
+
+    /// Keeps thread `i` where it belongs.
+    fn pin(&self, i: usize) -> Result<(), OpenError> {
+        match self.cpus.len() {
+            0 => Ok(()),
+            n => Ok(self.cpus.get(i % n).map_or(Ok(()), |cpu| machine::pin(*cpu))?),
+        }
+    }
+
+    /// What `spinners` threads do with idle turns.
+    fn idle(&self, spinners: usize) -> Idle {
+        let mut cpus = self.cpus.clone();
+        cpus.sort_unstable();
+        cpus.dedup();
+        let cpus = if cpus.is_empty() { machine::allowed_cpus() } else { cpus.len() };
+        if spinners > cpus { Idle::Yield } else { Idle::Spin }
     }
 }
 
@@ -268,21 +413,39 @@ impl<C: Driver, S: Driver> Driver for Both<C, S> {
     }
 }
 
-/// Server and client in one process: a thread each, or one thread for both when there is one core.
+/// Server and client on this thread.
+fn share<S: Driver, C: Driver, U: Use>(
+    server: impl FnOnce() -> Result<(S, SocketAddr), DriverError>,
+    client: impl FnOnce() -> Result<C, DriverError>,
+    serve: &ServeOptions,
+    to: U,
+    idle: Idle,
+) -> Result<(U::Output, Served), OpenError> {
+    let open = || {
+        let (server, addr) = server()?;
+        let app = serve.build(&server)?;
+        Ok((Both { client: client()?, server, app }, addr))
+    };
+    match open() {
+        Ok((mut both, addr)) => {
+            let output = to.run(&mut both, Some(addr), idle);
+            Ok((output, (both.server.report(), both.app.counters())))
+        }
+        Err(e) => {
+            to.abandon();
+            Err(e)
+        }
+    }
+}
+
+/// Server and client on a thread each, the client on this one.
 fn join<S: Driver, C: Driver, U: Use>(
     server: impl FnOnce() -> Result<(S, SocketAddr), DriverError> + Send,
     client: impl FnOnce() -> Result<C, DriverError>,
     serve: &ServeOptions,
     to: U,
+    idle: Idle,
 ) -> Result<(U::Output, Served), OpenError> {
-    if machine::allowed_cpus() < 2 {
-        let (server, addr) = server()?;
-        let app = serve.build(&server)?;
-        let mut both = Both { client: client()?, server, app };
-        let output = to.run(&mut both, Some(addr), Idle::Spin);
-        return Ok((output, (both.server.report(), both.app.counters())));
-    }
-    let idle = Idle::for_spinners(2);
     let stop = AtomicBool::new(false);
     let (ready, is_ready) = mpsc::channel();
     thread::scope(|scope| {
@@ -297,10 +460,17 @@ fn join<S: Driver, C: Driver, U: Use>(
         })?;
         // Also when the client fails or panics, or the scope would wait for ever.
         let stopper = StopOnDrop(stop);
-        let output = match is_ready.recv() {
-            Ok(addr) => client().map(|mut driver| to.run(&mut driver, Some(addr), idle)).map_err(OpenError::from),
+        let opened = match is_ready.recv() {
+            Ok(addr) => client().map(|driver| (driver, addr)).map_err(OpenError::from),
             // The server has failed, and says why below.
             Err(_) => Err(OpenError::Os(std::io::Error::other("the server did not start"))),
+        };
+        let output = match opened {
+            Ok((mut driver, addr)) => Ok(to.run(&mut driver, Some(addr), idle)),
+            Err(e) => {
+                to.abandon();
+                Err(e)
+            }
         };
         drop(stopper);
         let served = match serving.join() {

@@ -42,6 +42,15 @@ impl Counters {
     }
 }
 
+impl Counters {
+    /// Takes another list's values from those of the same name.
+    pub fn subtract(&mut self, other: &Self) {
+        for (name, value) in &mut self.0 {
+            *value = value.saturating_sub(other.get(name).unwrap_or(0));
+        }
+    }
+}
+
 impl FromIterator<(&'static str, u64)> for Counters {
     fn from_iter<I: IntoIterator<Item = (&'static str, u64)>>(iter: I) -> Self {
         Self(iter.into_iter().collect())
@@ -79,6 +88,23 @@ pub struct TcpReport {
     pub others: Counters,
 }
 
+/// What the port does instead of the stack, and what frames it takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct PortReport {
+    /// Largest IP packet, in bytes.
+    pub mtu: u16,
+    /// Whether the port computes the checksums of what is sent; otherwise the stack does.
+    pub tx_checksum: bool,
+    /// Segments of one frame to send; 1 means that frames are copied together.
+    pub max_tx_segments: u8,
+}
+
+impl From<&luna_core::nic::Caps> for PortReport {
+    fn from(caps: &luna_core::nic::Caps) -> Self {
+        Self { mtu: caps.mtu, tx_checksum: caps.tx_checksum, max_tx_segments: caps.max_tx_segments }
+    }
+}
+
 /// Copies that Luna made of payload.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize)]
 pub struct CopyReport {
@@ -114,12 +140,14 @@ impl fmt::Display for CopyReport {
 }
 
 /// What one side of a connection counted.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize)]
 pub struct StackReport {
     /// "luna" or "kernel".
     pub stack: &'static str,
     /// The port, as `--nic` names it; `null` for the kernel's stack.
     pub nic: Option<String>,
+    /// What that port can do; `null` for the kernel's stack, whose offloads are its interface's (`ethtool -k`).
+    pub port: Option<PortReport>,
     /// TCP.
     pub tcp: TcpReport,
     /// Drops by reason.
@@ -130,9 +158,49 @@ pub struct StackReport {
     pub copies: CopyReport,
 }
 
+impl StackReport {
+    /// Adds what another thread's stack counted.
+    pub fn add(&mut self, other: &Self) {
+        let sum = |a: Option<u64>, b: Option<u64>| a.zip(b).map(|(a, b)| a + b);
+        self.tcp.retransmits = sum(self.tcp.retransmits, other.tcp.retransmits);
+        self.tcp.rtos = sum(self.tcp.rtos, other.tcp.rtos);
+        self.tcp.others.add(&other.tcp.others);
+        self.drops.add(&other.drops);
+        self.queue.add(&other.queue);
+        self.recount_copies(
+            sum(self.copies.tx_bytes, other.copies.tx_bytes),
+            sum(self.copies.rx_bytes, other.copies.rx_bytes),
+        );
+    }
+
+    /// What was counted since `before`.
+    #[must_use]
+    pub fn since(mut self, before: &Self) -> Self {
+        let less = |a: Option<u64>, b: Option<u64>| a.zip(b).map(|(a, b)| a - b);
+        self.tcp.retransmits = less(self.tcp.retransmits, before.tcp.retransmits);
+        self.tcp.rtos = less(self.tcp.rtos, before.tcp.rtos);
+        self.tcp.others.subtract(&before.tcp.others);
+        self.drops.subtract(&before.drops);
+        self.queue.subtract(&before.queue);
+        self.recount_copies(
+            less(self.copies.tx_bytes, before.copies.tx_bytes),
+            less(self.copies.rx_bytes, before.copies.rx_bytes),
+        );
+        self
+    }
+
+    /// Copies per byte of what TCP carried.
+    fn recount_copies(&mut self, tx: Option<u64>, rx: Option<u64>) {
+        let carried = |name| self.tcp.others.get(name).unwrap_or(0);
+        if let Some((tx, rx)) = tx.zip(rx) {
+            self.copies = CopyReport::new(tx, carried("bytes_out"), rx, carried("bytes_in"));
+        }
+    }
+}
+
 impl fmt::Display for StackReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { stack, nic, tcp, drops, queue, copies } = self;
+        let Self { stack, nic, port: _, tcp, drops, queue, copies } = self;
         let show = |v: Option<u64>| v.map_or_else(|| "n/a".to_owned(), |v| v.to_string());
         writeln!(f, "  stack            {stack}{}", nic.as_ref().map_or(String::new(), |n| format!(" on {n}")))?;
         writeln!(f, "  retransmissions  {} (timeouts {})", show(tcp.retransmits), show(tcp.rtos))?;
@@ -165,5 +233,24 @@ mod tests {
         assert_eq!((a.get("bad_checksum"), a.get("late"), a.get("absent")), (Some(3), Some(3), None));
         assert_eq!(a.to_string(), "bad checksum 3, late 3");
         assert_eq!(Counters::new().to_string(), "none");
+    }
+
+    #[test]
+    fn stacks_add_up_and_a_run_is_what_came_since() {
+        let stack = |sent: u64, copied: u64| StackReport {
+            tcp: TcpReport {
+                retransmits: Some(1),
+                rtos: None,
+                others: [("bytes_out", sent), ("bytes_in", 0)].into_iter().collect(),
+            },
+            copies: CopyReport::new(copied, sent, 0, 0),
+            ..StackReport::default()
+        };
+        let mut sum = stack(100, 100);
+        sum.add(&stack(300, 0));
+        assert_eq!((sum.copies.tx_per_byte, sum.tcp.retransmits, sum.tcp.rtos), (Some(0.25), Some(2), None));
+        let since = sum.since(&stack(100, 100));
+        assert_eq!((since.copies.tx_per_byte, since.copies.tx_bytes), (Some(0.0), Some(0)));
+        assert_eq!((since.tcp.retransmits, since.tcp.others.get("bytes_out")), (Some(1), Some(300)));
     }
 }

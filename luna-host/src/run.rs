@@ -5,15 +5,18 @@ use core::time::Duration;
 use std::thread;
 
 use crate::link::{Driver, DriverError, Endpoint};
-use crate::machine;
 
 /// Turns with nothing to do before a loop sleeps: tens of milliseconds. A benchmark never gets there.
 const QUIET_TURNS: u32 = 100_000;
 /// Turns with nothing to do before a spinner offers its core to others: some hundred microseconds. The peer that it waits
 /// for may be one of them.
 const SPIN_TURNS: u32 = 1_000;
-/// How long it sleeps at most; over kernel sockets, arrivals end it.
-const NAP: Duration = Duration::from_micros(500);
+/// How long it sleeps at first; over kernel sockets, arrivals end it.
+const NAP: Duration = Duration::from_micros(100);
+/// Naps after which they become twice as long.
+const LONGER_AFTER: u32 = 1_000;
+/// How often they do: up to 3.2 ms, so that a server that nobody uses takes hardly anything from its core.
+const LONGER: u32 = 5;
 /// Turns between two looks at flags that another thread or a signal sets.
 const LOOK_EVERY: u32 = 64;
 
@@ -26,11 +29,43 @@ pub enum Idle {
     Yield,
 }
 
-impl Idle {
-    /// For a process of which `spinners` threads spin.
+/// Counts turns without work, and says what to do after each.
+#[derive(Clone, Copy, Debug)]
+pub struct Idler {
+    idle: Idle,
+    quiet: u32,
+    naps: u32,
+}
+
+impl Idler {
+    /// Nothing was idle yet.
     #[must_use]
-    pub fn for_spinners(spinners: usize) -> Self {
-        if spinners > machine::allowed_cpus() { Self::Yield } else { Self::Spin }
+    pub fn new(idle: Idle) -> Self {
+        Self { idle, quiet: 0, naps: 0 }
+    }
+
+    /// A turn had something to do.
+    #[inline]
+    pub fn busy(&mut self) {
+        self.quiet = 0;
+        self.naps = 0;
+    }
+
+    /// A turn had nothing to do: lets others run, or returns for how long to sleep.
+    #[inline]
+    pub fn idle(&mut self) -> Option<Duration> {
+        self.quiet += 1;
+        if self.quiet >= QUIET_TURNS {
+            self.quiet = QUIET_TURNS;
+            self.naps += 1;
+            return Some(NAP * (1 << (self.naps / LONGER_AFTER).min(LONGER)));
+        }
+        if self.idle == Idle::Yield || self.quiet >= SPIN_TURNS {
+            thread::yield_now();
+        } else {
+            core::hint::spin_loop();
+        }
+        None
     }
 }
 
@@ -44,7 +79,7 @@ pub fn run<D: Driver, E: Endpoint>(
     idle: Idle,
     mut look: impl FnMut(&mut E) -> bool,
 ) -> Result<(), DriverError> {
-    let mut quiet = 0;
+    let mut idler = Idler::new(idle);
     let mut until_look = 0;
     loop {
         if until_look == 0 {
@@ -55,19 +90,12 @@ pub fn run<D: Driver, E: Endpoint>(
         }
         until_look -= 1;
         if driver.turn(endpoint)? {
-            quiet = 0;
-            continue;
-        }
-        quiet += 1;
-        if quiet >= QUIET_TURNS {
-            if driver.doze(endpoint, NAP)? {
-                quiet = 0;
+            idler.busy();
+        } else if let Some(nap) = idler.idle() {
+            if driver.doze(endpoint, nap)? {
+                idler.busy();
             }
             until_look = 0;
-        } else if idle == Idle::Yield || quiet >= SPIN_TURNS {
-            thread::yield_now();
-        } else {
-            core::hint::spin_loop();
         }
     }
 }

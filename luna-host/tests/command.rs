@@ -22,6 +22,10 @@ fn check(report: &Value, size: f64) {
     assert!(n("/requests") > 0.0 && n("/rps") > 0.0 && n("/errors") == 0.0, "{report}");
     let order = ["min", "p50", "p90", "p99", "p99.9", "max"].map(|q| n(&format!("/latency_ns/{q}")));
     assert!(order[0] > 0.0 && order.is_sorted(), "{order:?}");
+    let cdf: Vec<(f64, f64)> = serde_json::from_value(report["cdf"].clone()).unwrap();
+    assert!(cdf.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1) && cdf.last().unwrap().1 == 1.0, "{cdf:?}");
+    let at_most = |q: f64| cdf.iter().find(|(_, part)| *part >= q).unwrap().0;
+    assert!((at_most(0.5) / n("/latency_ns/p50") - 1.0).abs() < 0.2 && at_most(1.0) >= n("/latency_ns/max"));
     assert!((n("/gbps") - n("/rps") * size * 8.0 / 1e9).abs() < 1e-6);
     assert!((n("/rps") * n("/config/duration_s") - n("/requests")).abs() < n("/requests") * 0.01 + 2.0);
     assert!(report["machine"]["cpu"].is_string());
@@ -70,11 +74,160 @@ fn knbench_sizes_depths_connections_and_mtu() {
     }
 }
 
+/// A closed loop of depth 1 has one request that notices a stall; an open loop has all that fell due meanwhile.
+#[test]
+fn a_server_that_stalls_shows_in_the_open_loops_p99_and_hides_in_the_closed_loops() {
+    let dir = TempDir::new().unwrap();
+    let server = Server::start(dir.path(), &[]);
+    let stalled = |load: &[&str]| {
+        let common = ["knbench", "--stack", "kernel", "--connect", &server.addr, "--warmup", "0s", "--duration", "2s"];
+        let args = [&common[..], load, &["--json"]].concat();
+        thread::scope(|scope| {
+            let bench = scope.spawn(|| json(&args));
+            thread::sleep(Duration::from_millis(700));
+            server.signal(19); // SIGSTOP
+            thread::sleep(Duration::from_millis(400));
+            server.signal(18); // SIGCONT
+            bench.join().unwrap()
+        })
+    };
+    let open = stalled(&["--rate", "400", "--iodepth", "4"]);
+    check(&open, 4096.0);
+    assert_eq!((open["config"]["rate"].as_f64(), open["config"]["arrivals"].as_str()), (Some(400.0), Some("poisson")));
+    // A fifth of all requests fell due while it stood still: nine tenths of them waited for more than 40 ms.
+    assert!(number(&open, "/latency_ns/p99") > 250e6, "{open}");
+    assert!(number(&open, "/latency_ns/max") > 300e6 && number(&open, "/latency_ns/p50") < 200e6, "{open}");
+    // None is left out: as many as fell due in two seconds (a Poisson count, within six deviations).
+    assert!((number(&open, "/requests") - 800.0).abs() < 170.0, "{open}");
+    let closed = stalled(&["--iodepth", "1"]);
+    assert!(number(&closed, "/latency_ns/max") > 300e6, "{closed}");
+    assert!(number(&closed, "/latency_ns/p99") < 100e6, "{closed}");
+}
+
+#[test]
+fn an_open_loop_beyond_what_the_server_can_do_counts_what_never_came() {
+    let dir = TempDir::new().unwrap();
+    let server = Server::start(dir.path(), &[]);
+    let args = ["knbench", "--stack", "kernel", "--connect", &server.addr, "--rate", "1e7", "--arrivals", "fixed"];
+    let report = json(&[&args[..], &["--warmup", "0s", "--duration", "100ms", "--json"]].concat());
+    let (done, unfinished) = (number(&report, "/requests"), number(&report, "/unfinished"));
+    assert!(((done + unfinished) / 1e6 - 1.0).abs() < 0.2, "a million fell due: {done} and {unfinished}");
+    assert!(unfinished > 0.0 && number(&report, "/rps") < 5e6, "{report}");
+    assert!(number(&report, "/latency_ns/max") > 1e9, "what never came waited until the end");
+}
+
+#[test]
+fn an_open_loop_below_it_has_the_rate_that_was_asked_for() {
+    for stack in ["luna", "kernel"] {
+        let args = ["knbench", "--stack", stack, "--rate", "500", "--iodepth", "64", "--connections", "2"];
+        let report = json(&[&args[..], &["--warmup", "100ms", "--duration", "1s", "--json"]].concat());
+        check(&report, 4096.0);
+        assert!((number(&report, "/rps") / 500.0 - 1.0).abs() < 0.25, "{report}");
+        assert_eq!(number(&report, "/unfinished"), 0.0);
+    }
+}
+
+#[test]
+fn threads_have_a_stack_each_and_one_report() {
+    for (stack, cpus) in [("luna", None), ("kernel", None), ("luna", Some("0")), ("kernel", Some("0"))] {
+        let mut args = vec!["knbench", "--stack", stack, "--threads", "3", "--connections", "2", "--iodepth", "2"];
+        args.extend(["--duration", "200ms", "--warmup", "0s", "--verify", "--json"]);
+        args.extend(cpus.iter().flat_map(|cpus| ["--cpu", cpus]));
+        let report = json(&args);
+        check(&report, 4096.0);
+        assert_eq!(number(&report, "/config/threads"), 3.0);
+        assert_eq!(number(&report, "/server_rpc/requests"), number(&report, "/rpc/responses"), "{report}");
+        let opened = if stack == "luna" { "/tcp/active_opens" } else { "/tcp/connected" };
+        assert_eq!(number(&report, opened), 6.0, "{report}");
+        assert!(number(&report, "/cpu/us_per_rpc") > 0.0);
+    }
+}
+
+#[test]
+fn every_thread_of_a_client_reaches_every_thread_of_a_server() {
+    let dir = TempDir::new().unwrap();
+    // A port with one after it that is free, more likely than not: outside the kernel's own range.
+    let mut port = 20_000 + std::process::id() % 10_000;
+    let server = loop {
+        let listen = format!("127.0.0.1:{port}");
+        let args = ["serve", "--stack", "kernel", "--listen", &listen, "--threads", "2", "--json"];
+        match Server::try_start(dir.path(), &args) {
+            Some(server) => break server,
+            None => port += 2,
+        }
+    };
+    let args = ["knbench", "--stack", "kernel", "--connect", &server.addr, "--threads", "2", "--connections", "2"];
+    check(&json(&[&args[..], &["--duration", "200ms", "--verify", "--json"]].concat()), 4096.0);
+    let three = ["knbench", "--stack", "kernel", "--connect", &server.addr, "--threads", "3", "--server-threads", "2"];
+    check(&json(&[&three[..], &["--duration", "200ms", "--json"]].concat()), 4096.0);
+    let told = server.stop();
+    assert_eq!(number(&told, "/tcp/accepted"), 7.0);
+}
+
+#[test]
+fn points_come_from_standard_input_and_each_has_its_own_figures() {
+    use std::io::Write;
+    for (stack, threads) in [("luna", "1"), ("kernel", "2")] {
+        let args = ["knbench", "--stack", stack, "--threads", threads, "--connections", "2", "--duration", "100ms"];
+        let args = [&args[..], &["--warmup", "20ms", "--points", "--json"]].concat();
+        let mut child = luna(&args);
+        let pipe = std::process::Stdio::piped;
+        let mut child = child.stdin(pipe()).stdout(pipe()).spawn().unwrap();
+        let mut orders = child.stdin.take().unwrap();
+        writeln!(orders, "size=64 iodepth=4 connections=1\n\nsize=65536 rate=500").unwrap();
+        drop(orders);
+        let out = child.wait_with_output().unwrap();
+        assert!(out.status.success());
+        let text = String::from_utf8(out.stdout).unwrap();
+        let reports: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        for (report, size) in reports.iter().zip([64.0, 4096.0, 65_536.0]) {
+            check(report, size);
+            assert_eq!(number(report, "/config/size"), size);
+        }
+        assert_eq!(reports.len(), 3);
+        assert_eq!(number(&reports[0], "/config/connections"), 1.0);
+        assert!(reports[1]["config"]["rate"].is_null() && reports[2]["config"]["rate"] == 500.0);
+        if stack == "luna" {
+            let opened = |i: usize| number(&reports[i], "/tcp/active_opens");
+            assert_eq!((opened(0), opened(1), opened(2)), (1.0, 2.0, 2.0), "counted from the point's beginning");
+        }
+    }
+    let mut child = luna(&["knbench", "--points", "--json"]);
+    let mut child = child.stdin(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    writeln!(child.stdin.take().unwrap(), "depth=3").unwrap();
+    let out = child.wait_with_output().unwrap();
+    let said = String::from_utf8(out.stderr).unwrap();
+    assert_eq!((out.status.code(), said.contains("'depth=3' is none of size=")), (Some(2), true), "{said}");
+}
+
+#[test]
+fn the_limit_is_measured_by_the_same_command() {
+    for nic in ["mem", "mem:checksums=software", "mem:mtu=9000"] {
+        for stack in ["limit", "limit-no-checksums"] {
+            let args = ["knbench", "--nic", nic, "--stack", stack, "--threads", "2", "--cpu", "0", "--iodepth", "4"];
+            let report = json(&[&args[..], &["--duration", "100ms", "--warmup", "0s", "--verify", "--json"]].concat());
+            check(&report, 4096.0);
+            assert_eq!(report["client"]["stack"], "limit");
+            assert_eq!(report["client"]["port"]["tx_checksum"], !nic.contains("software"));
+            assert_eq!(number(&report, "/copies/tx_bytes"), 0.0);
+        }
+    }
+}
+
 #[test]
 fn knbench_for_people() {
     let out = output(&["knbench", "--duration", "100ms"]);
     let text = String::from_utf8(out.stdout).unwrap();
-    for word in ["requests/s", "p99.9", "retransmissions", "copies per byte", "client", "server"] {
+    for word in [
+        "requests/s",
+        "p99.9",
+        "closed loop",
+        "CPU per request",
+        "retransmissions",
+        "copies per byte",
+        "client",
+        "server",
+    ] {
         assert!(text.contains(word), "{text}");
     }
     assert!(out.stderr.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
@@ -278,6 +431,23 @@ fn mistakes_are_told_in_one_sentence_with_what_to_do() {
         (&["knbench", "--stack", "kernel", "--connect", "127.0.0.1:1"], 1, "start `luna serve` there first"),
         (&["knbench", "--stack", "kernel", "--connect", "localhost"], 2, "--connect"),
         (&["knbench", "--cpu", "9999"], 1, "cannot run on CPU 9999"),
+        (&["knbench", "--cpu", "0,9999", "--threads", "2"], 1, "cannot run on CPU 9999"),
+        (&["knbench", "--cpu", "one"], 2, "0-3"),
+        (&["knbench", "--rate", "0"], 2, "requests per second"),
+        (&["knbench", "--arrivals", "fixed"], 2, "--rate"),
+        (&["knbench", "--threads", "0"], 2, "1..=64"),
+        (&["knbench", "--server-threads", "2"], 2, "--connect"),
+        (&["knbench", "--connect", "10.0.0.1:1", "--server-threads", "2"], 2, "--stack kernel"),
+        (&["knbench", "--stack", "kernel", "--connect", "127.0.0.1:65535", "--threads", "2"], 2, "no ports for 2"),
+        (&["knbench", "--points"], 2, "--json"),
+        (&["knbench", "--nic", "mem:checksums=none"], 2, "port or software"),
+        (&["knbench", "--stack", "limit", "--rate", "100"], 2, "has no open loop"),
+        (&["knbench", "--stack", "limit", "--connect", "10.0.0.1:1"], 2, "leave out --connect"),
+        (&["knbench", "--stack", "limit", "--size", "65536", "--iodepth", "64"], 1, "frames in flight are more"),
+        (&["serve", "--stack", "limit"], 1, "knbench brings its own server"),
+        (&["put", "--stack", "limit", "--root", "/tmp/luna-test-unused", "Cargo.toml"], 1, "moves frames only"),
+        (&["serve", "--stack", "kernel", "--threads", "2", "--listen", "127.0.0.1:0"], 2, "--listen with a port"),
+        (&["serve", "--stack", "kernel", "--threads", "2", "--listen", "127.0.0.1:65535"], 1, "leaves no ports"),
         (&["serve"], 1, "--stack kernel"),
         (&["serve", "--stack", "kernel", "--listen", "192.0.2.1:7480"], 1, "does not have the address 192.0.2.1"),
         (&["put", "no-such-file"], 2, "--root DIR"),

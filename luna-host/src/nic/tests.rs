@@ -10,8 +10,8 @@ fn parse(text: &str) -> Result<Nic, NicError> {
 
 #[test]
 fn the_documented_forms_parse() {
-    assert_eq!(parse("mem"), Ok(Nic::Mem { mtu: 1500 }));
-    assert_eq!(parse("mem:mtu=9000"), Ok(Nic::Mem { mtu: 9000 }));
+    assert_eq!(parse("mem"), Ok(Nic::Mem { mtu: 1500, checksums: false }));
+    assert_eq!(parse("mem:mtu=9000"), Ok(Nic::Mem { mtu: 9000, checksums: false }));
     let Nic::AfXdp { iface, net } =
         parse("af_xdp:iface=veth0,addr=10.9.0.2/24,peer=10.9.0.1@02:00:00:00:00:01").unwrap()
     else {
@@ -89,7 +89,7 @@ prop_compose! {
 
 fn nic() -> impl Strategy<Value = Nic> {
     prop_oneof![
-        (1280u16..=9000).prop_map(|mtu| Nic::Mem { mtu }),
+        (1280u16..=9000, any::<bool>()).prop_map(|(mtu, checksums)| Nic::Mem { mtu, checksums }),
         ("[a-z][a-z0-9._-]{0,14}", net()).prop_map(|(iface, net)| Nic::AfXdp { iface, net }),
         ("/[a-z0-9/. =_-]{1,100}", any::<bool>(), net()).prop_map(|(socket, s, net)| Nic::Memif {
             socket: socket.into(),

@@ -43,9 +43,13 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(root: &Path, more: &[&str]) -> Self {
-        let root = root.to_str().unwrap();
-        let mut args = vec!["serve", "--stack", "kernel", "--listen", "127.0.0.1:0", "--root", root, "--json"];
-        args.extend(more);
+        let args = [&["serve", "--stack", "kernel", "--listen", "127.0.0.1:0", "--json"], more].concat();
+        Self::try_start(root, &args).expect("the server starts")
+    }
+
+    /// With these arguments and a directory for blobs; `None` when it ends at once.
+    pub(crate) fn try_start(root: &Path, args: &[&str]) -> Option<Self> {
+        let args = [args, &["--root", root.to_str().unwrap()]].concat();
         let mut child = luna(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
         let mut byte = [0];
@@ -53,8 +57,12 @@ impl Server {
         while child.stdout.as_mut().unwrap().read(&mut byte).unwrap() == 1 && byte[0] != b'\n' {
             line.push(byte[0].into());
         }
+        if line.is_empty() {
+            child.wait().unwrap();
+            return None;
+        }
         let addr = line.strip_prefix("luna serve: ready on ").unwrap_or_else(|| panic!("{line:?}")).to_owned();
-        Self { child, addr }
+        Some(Self { child, addr })
     }
 
     pub(crate) fn signal(&self, signal: i32) {

@@ -136,6 +136,20 @@ pub(crate) fn knbench(kind: Kind) {
     }
 }
 
+/// Two threads a side, each with a stack on a queue of its own; queue N of one port leads to queue N of the other.
+pub(crate) fn two_queues(kind: Kind) {
+    let link = Link::new(kind);
+    let server = luna::serve(&link, &link.work.path("root"), &["--threads", "2"]);
+    let args = ["--threads", "2", "--connections", "2", "--verify", "--iodepth", "4", "--duration", "500ms"];
+    let client = luna::client(&link, "knbench", &args).json();
+    let told = Told(vec![("client", client), ("server", luna::stop(&link, server))]);
+    let n = |side: &str, path: &str| told.number(side, path);
+    assert!(n("client", "/errors") == 0.0 && n("client", "/requests") > 0.0, "{told}");
+    assert_eq!((n("client", "/tcp/active_opens"), n("server", "/tcp/passive_opens")), (4.0, 4.0), "{told}");
+    // Four threads that spin share the cores with whatever else runs: segments may be sent again, and nothing is lost.
+    assert!(n("server", "/rpc/requests") >= n("client", "/requests"), "{told}");
+}
+
 /// A file between Luna's TCP and the kernel's.
 pub(crate) fn across(server: Kind, client: Kind) {
     let link = Link::mixed(server, client);

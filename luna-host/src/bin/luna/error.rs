@@ -17,6 +17,8 @@ pub(crate) enum CliError {
     Client(#[from] ClientError),
     #[error(transparent)]
     Driver(#[from] luna_host::link::DriverError),
+    #[error(transparent)]
+    Limit(#[from] luna_host::limit::LimitError),
     #[error("{0}")]
     Io(#[from] std::io::Error),
     #[error("the report cannot be written as JSON: {0}")]

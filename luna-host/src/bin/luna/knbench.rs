@@ -1,107 +1,234 @@
 //! `luna knbench`.
 
+mod points;
+
 use core::net::SocketAddr;
-use core::sync::atomic::AtomicBool;
-use core::time::Duration;
-use std::sync::Arc;
+use core::sync::atomic::{AtomicBool, Ordering};
+use std::io::Write;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use luna_host::client::ClientError;
-use luna_host::knbench::stats::{Latencies, Report, RunConfig};
-use luna_host::knbench::{Knbench, KnbenchConfig};
+use luna_host::knbench::report::{Report, RunConfig};
+use luna_host::knbench::{Arrivals, Knbench, KnbenchConfig, Load, Outcome};
 use luna_host::link::Driver;
-use luna_host::open::{ServeOptions, Use};
-use luna_host::report::{Counters, StackReport};
+use luna_host::open::{ServeOptions, Served, StackKind, Use};
+use luna_host::report::StackReport;
 use luna_host::run::{self, Idle};
 
-use crate::args::KnbenchArgs;
+use crate::args::{ArrivalsArg, KnbenchArgs};
 use crate::error::CliError;
 use crate::progress::Progress;
+pub(crate) use points::{Orders, Point, Run};
 
-struct Bench<'a> {
+/// One thread of the client.
+struct Worker<'a> {
     args: &'a KnbenchArgs,
+    thread: usize,
+    orders: Orders,
+    sink: &'a Sink,
     stop: Arc<AtomicBool>,
 }
 
-struct Measured {
-    latencies: Latencies,
-    elapsed: Duration,
-    errors: u64,
-    rpc: Counters,
-    stack: StackReport,
+/// What one thread measured.
+pub(crate) type Measured = (Outcome, StackReport);
+
+/// Where the threads put what they measured.
+pub(crate) struct Sink {
+    threads: usize,
+    parts: Mutex<Vec<Measured>>,
 }
 
-impl Use for Bench<'_> {
-    type Output = Result<Measured, CliError>;
+impl Sink {
+    /// For the threads of this run.
+    pub(crate) fn new(args: &KnbenchArgs) -> Self {
+        Self { threads: args.threads.into(), parts: Mutex::default() }
+    }
 
-    fn run<D: Driver>(self, driver: &mut D, server: Option<SocketAddr>, idle: Idle) -> Self::Output {
-        let args = self.args;
-        let remote = args.connect.or(server).ok_or_else(|| CliError::Usage("no server to connect to".into()))?;
-        let config = KnbenchConfig {
-            remote,
-            size: args.size,
-            iodepth: args.iodepth,
-            connections: args.connections,
-            warmup: args.warmup,
-            duration: args.duration,
-            verify: args.verify,
+    /// Adds one thread's part; that of the last gets all of them.
+    pub(crate) fn put(&self, part: Measured) -> Option<Vec<Measured>> {
+        let mut parts = self.parts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        parts.push(part);
+        (parts.len() == self.threads).then(|| core::mem::take(&mut *parts))
+    }
+}
+
+impl Worker<'_> {
+    fn remotes(&self, server: Option<SocketAddr>) -> Result<Vec<SocketAddr>, CliError> {
+        let Some(first) = self.args.connect else {
+            return server.map(|addr| vec![addr]).ok_or_else(|| CliError::Usage("no server to connect to".into()));
         };
-        let mut bench = Knbench::new(config, driver.payload_pool())?;
-        let mut progress = Progress::run(format!("connecting to {remote}"), args.transport.json);
-        let (mut before, mut at) = (0, Instant::now());
+        // Over Luna every queue of the server has the same address.
+        let n = if self.args.transport.is_kernel() { self.args.server_threads.unwrap_or(self.args.threads) } else { 1 };
+        let port = |i| {
+            let why = || CliError::Usage(format!("{first} leaves no ports for {n} threads of the server"));
+            Ok(SocketAddr::new(first.ip(), first.port().checked_add(i).ok_or_else(why)?))
+        };
+        (0..n).map(port).collect()
+    }
+
+    fn measure<D: Driver>(
+        &self,
+        driver: &mut D,
+        remotes: &[SocketAddr],
+        idle: Idle,
+        run: Run,
+    ) -> Result<Measured, CliError> {
+        let Run { point, gate } = run;
+        let threads = f64::from(self.args.threads);
+        let config = KnbenchConfig {
+            remotes: remotes.to_vec(),
+            thread: self.thread,
+            size: point.size,
+            iodepth: point.iodepth,
+            connections: point.connections,
+            load: point
+                .rate
+                .map_or(Load::Closed, |rate| Load::Open { rate: rate / threads, arrivals: self.arrivals() }),
+            warmup: point.warmup,
+            duration: point.duration,
+            verify: self.args.verify,
+        };
+        let quiet = self.args.transport.json || self.thread > 0;
+        let before = driver.report();
+        let mut bench = Knbench::new(config, driver.payload_pool(), gate)?;
+        let mut progress = Progress::run("connecting".into(), quiet);
+        let (mut done, mut at) = (0, Instant::now());
         run::run(driver, &mut bench, idle, |bench| {
             if run::stopped(&self.stop) {
                 bench.stop();
             }
             if progress.is_due()
-                && let Some(done) = bench.progress()
+                && let Some(part) = bench.progress()
             {
-                let rps = (bench.completed() - before) as f64 / at.elapsed().as_secs_f64();
-                (before, at) = (bench.completed(), Instant::now());
+                let rps = (bench.completed() - done) as f64 / at.elapsed().as_secs_f64();
+                (done, at) = (bench.completed(), Instant::now());
                 progress.say(format!("{rps:.0} RPC/s"));
-                progress.set((done * 1e3) as u64, 1_000);
+                progress.set((part * 1e3) as u64, 1_000);
             }
             bench.is_over()
         })?;
         drop(progress);
-        let (latencies, elapsed, errors, rpc) = bench.finish()?;
-        if latencies.count() == 0 {
+        let outcome = bench.finish()?;
+        if outcome.latencies.count() == 0 {
             return Err(ClientError::Interrupted.into());
         }
-        Ok(Measured { latencies, elapsed, errors, rpc, stack: driver.report() })
+        Ok((outcome, driver.report().since(&before)))
+    }
+
+    fn arrivals(&self) -> Arrivals {
+        match self.args.arrivals {
+            ArrivalsArg::Poisson => Arrivals::Poisson,
+            ArrivalsArg::Fixed => Arrivals::Fixed,
+        }
     }
 }
 
-pub(crate) fn run(args: &KnbenchArgs) -> Result<(), CliError> {
-    let options = args.transport.options(args.connections)?;
-    if args.duration < Duration::from_millis(10) {
-        return Err(CliError::Usage("--duration is at least 10ms".into()));
-    }
-    let bench = Bench { args, stop: run::stop_on_signals()? };
-    let (measured, served) = match args.connect {
-        Some(_) => (options.connect(bench)??, None),
-        None => {
-            let serve = ServeOptions { root: None, connections: args.connections as usize };
-            let (measured, served) = options.embedded(&serve, bench)?;
-            (measured?, Some(served))
+impl Use for Worker<'_> {
+    type Output = Result<Option<Vec<Measured>>, CliError>;
+
+    /// Runs all that it is told to. What the last thread of a single run got from the sink is its output.
+    fn run<D: Driver>(self, driver: &mut D, server: Option<SocketAddr>, idle: Idle) -> Self::Output {
+        let remotes = self.remotes(server)?;
+        let mut last = None;
+        while let Some(run) = self.orders.next(&self.stop) {
+            let point = run.point;
+            let part = self.measure(driver, &remotes, idle, run)?;
+            last = self.sink.put(part);
+            if self.args.points
+                && let Some(parts) = last.take()
+            {
+                print(self.args, &report(self.args, point, parts, None))?;
+            }
         }
-    };
+        Ok(last)
+    }
+
+    fn abandon(self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What the threads measured, as one report.
+pub(crate) fn report(args: &KnbenchArgs, point: Point, parts: Vec<Measured>, served: Option<Served>) -> Report {
     let config = RunConfig {
-        size: args.size,
-        iodepth: args.iodepth,
-        connections: args.connections,
-        duration_s: measured.elapsed.as_secs_f64(),
-        warmup_s: args.warmup.as_secs_f64(),
+        size: point.size,
+        iodepth: point.iodepth,
+        connections: point.connections,
+        duration_s: point.duration.as_secs_f64(),
+        warmup_s: point.warmup.as_secs_f64(),
+        threads: args.threads.into(),
+        rate: point.rate,
+        arrivals: point.rate.map(|_| match args.arrivals {
+            ArrivalsArg::Poisson => "poisson",
+            ArrivalsArg::Fixed => "fixed",
+        }),
         verify: args.verify,
         embedded_server: args.connect.is_none(),
-        cpu: args.transport.cpu,
+        cpus: args.transport.cpus(),
     };
-    let Measured { latencies, elapsed, errors, rpc, stack } = measured;
-    let report = Report::new(config, &latencies, elapsed, errors, stack, rpc, served);
+    Report::new(config, parts, served)
+}
+
+/// As JSON on a line, or in words.
+pub(crate) fn print(args: &KnbenchArgs, report: &Report) -> Result<(), CliError> {
+    let mut out = std::io::stdout().lock();
     if args.transport.json {
-        println!("{}", serde_json::to_string(&report)?);
+        writeln!(out, "{}", serde_json::to_string(report)?)?;
     } else {
-        print!("{report}");
+        write!(out, "{report}")?;
     }
-    Ok(())
+    Ok(out.flush()?)
+}
+
+pub(crate) fn run(args: &KnbenchArgs) -> Result<(), CliError> {
+    let options = args.transport.options(args.threads, args.connections)?;
+    if let StackKind::Limit(checksums) = options.stack {
+        return crate::limit::knbench(args, checksums);
+    }
+    if args.server_threads.is_some() && !args.transport.is_kernel() {
+        return Err(CliError::Usage(
+            "--server-threads is for --stack kernel; over Luna each thread's queue leads to one thread of the server"
+                .into(),
+        ));
+    }
+    let (first, orders) = Orders::of(args)?;
+    let stop = run::stop_on_signals()?;
+    let sink = Sink::new(args);
+    let worker = |(thread, orders)| Worker { args, thread, orders, sink: &sink, stop: stop.clone() };
+    let workers: Vec<_> = orders.into_iter().enumerate().map(worker).collect();
+    let (outputs, served) = match args.connect {
+        Some(_) => (options.connect(workers)?, None),
+        None => {
+            let serve = ServeOptions { root: None, connections: args.connections as usize };
+            let (outputs, served) = options.embedded(&serve, workers)?;
+            (outputs, Some(served))
+        }
+    };
+    complete(args, first, outputs, served)
+}
+
+/// Prints what came of a single run; the points of several are printed already.
+pub(crate) fn complete(
+    args: &KnbenchArgs,
+    first: Point,
+    outputs: Vec<Result<Option<Vec<Measured>>, CliError>>,
+    served: Option<Served>,
+) -> Result<(), CliError> {
+    let mut parts = None;
+    let mut interrupted = None;
+    for output in outputs {
+        match output {
+            Ok(all) => parts = parts.or(all),
+            // Of several threads one has the reason, and the others were interrupted by it.
+            Err(e @ CliError::Client(ClientError::Interrupted)) => interrupted = Some(e),
+            Err(e) => return Err(e),
+        }
+    }
+    match (interrupted, parts) {
+        (Some(e), _) => Err(e),
+        (None, Some(parts)) => print(args, &report(args, first, parts, served)),
+        (None, None) if args.points => Ok(()),
+        (None, None) => Err(ClientError::Interrupted.into()),
+    }
 }

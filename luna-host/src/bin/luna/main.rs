@@ -3,6 +3,7 @@
 mod args;
 mod error;
 mod knbench;
+mod limit;
 mod progress;
 mod serve;
 mod transfer;

@@ -85,7 +85,7 @@ struct Run<'a, J> {
     args: &'a TransferArgs,
     name: &'a str,
     stop: Arc<AtomicBool>,
-    job: core::marker::PhantomData<J>,
+    job: core::marker::PhantomData<fn() -> J>,
 }
 
 impl<J: Transfer> Use for Run<'_, J> {
@@ -138,13 +138,13 @@ pub(crate) fn get(args: &TransferArgs) -> Result<(), CliError> {
 }
 
 fn transfer<J: Transfer>(args: &TransferArgs) -> Result<(), CliError> {
-    let options = args.transport.options(1)?;
+    let options = args.transport.options(1, 1)?;
     let file_name = args.file.file_name().map(|n| n.to_string_lossy().into_owned());
     let name = args.name.clone().or(file_name).ok_or_else(|| CliError::Usage("the blob needs a --name".into()))?;
     let stop = run::stop_on_signals()?;
-    let job = Run::<J> { args, name: &name, stop, job: core::marker::PhantomData };
+    let jobs = vec![Run::<J> { args, name: &name, stop, job: core::marker::PhantomData }];
     let report = match args.connect {
-        Some(_) => options.connect(job)??,
+        Some(_) => only(options.connect(jobs)?)?,
         None => {
             let Some(root) = &args.root else {
                 return Err(CliError::Usage(
@@ -154,8 +154,8 @@ fn transfer<J: Transfer>(args: &TransferArgs) -> Result<(), CliError> {
                 ));
             };
             let serve = ServeOptions { root: Some(root.clone()), connections: 1 };
-            let (report, (server, _)) = options.embedded(&serve, job)?;
-            Report { server: Some(server), ..report? }
+            let (reports, (server, _)) = options.embedded(&serve, jobs)?;
+            Report { server: Some(server), ..only(reports)? }
         }
     };
     if args.transport.json {
@@ -171,4 +171,9 @@ fn transfer<J: Transfer>(args: &TransferArgs) -> Result<(), CliError> {
         println!("server\n{server}");
     }
     Ok(())
+}
+
+/// What the one thread said.
+fn only(outputs: Vec<Result<Report, CliError>>) -> Result<Report, CliError> {
+    outputs.into_iter().next().unwrap_or(Err(ClientError::Interrupted.into()))
 }
