@@ -115,7 +115,7 @@ impl Sockets<'_> {
     /// # Errors
     /// [`SocketError::NotConnected`] without a connection.
     pub fn unacked_bytes(&self, id: SocketId) -> Result<u32, SocketError> {
-        self.stack.queued_of(self.conn(id)?).map_err(|_| SocketError::NotConnected)
+        self.stack.unacked_of(self.conn(id)?).map_err(|_| SocketError::NotConnected)
     }
 
     /// State and statistics of the connection (`TCP_INFO`).

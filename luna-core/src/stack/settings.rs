@@ -44,12 +44,22 @@ impl<Q: NicQueue> Stack<'_, Q> {
         Ok(self.conns.at(self.slot_of(conn)?).state)
     }
 
-    /// Bytes queued on a connection and not acknowledged.
+    /// Bytes that a connection's send buffer holds, acknowledged ones of an I/O vector's element included while not all of
+    /// that is.
     ///
     /// # Errors
     /// [`Stale`].
     pub fn queued_of(&self, conn: ConnId) -> Result<u32, Stale> {
         Ok(self.conns.at(self.slot_of(conn)?).send.queued())
+    }
+
+    /// Bytes queued on a connection and not acknowledged.
+    ///
+    /// # Errors
+    /// [`Stale`].
+    pub fn unacked_of(&self, conn: ConnId) -> Result<u32, Stale> {
+        let c = self.conns.at(self.slot_of(conn)?);
+        Ok(c.send.unacked(c.snd_una))
     }
 
     /// Whether a path has the address.

@@ -490,7 +490,7 @@ impl Connection {
             snd_wnd: self.snd_wnd,
             rcv_wnd: self.rcv_adv.distance_from(self.rcv_nxt),
             rcv_held: self.rcv_held,
-            queued: self.send.queued(),
+            queued: self.send.unacked(self.snd_una),
             in_flight: self.in_flight(),
             timestamps: self.flags.timestamps(),
             sack: self.flags.sack(),

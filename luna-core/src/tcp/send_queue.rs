@@ -141,6 +141,12 @@ impl SendQueue {
         self.end.distance_from(self.head_seq)
     }
 
+    /// Bytes queued and not acknowledged, with `una` acknowledged.
+    pub(crate) fn unacked(&self, una: SeqNum) -> u32 {
+        // SYN and FIN are not in it.
+        self.end.distance_from(una.later(self.head_seq).earlier(self.end))
+    }
+
     /// Appends `head` and all of `iov`, not empty together, in entries that the caller knows to be free.
     #[inline(always)]
     pub(crate) fn push_all(

@@ -354,7 +354,7 @@ impl PlainSegment {
 }
 
 /// Whether `frame` is the next segment after `first`, a plain one, whose sender changed nothing but the sequence number, now
-/// `seq`: its payload's length. PSH may differ.
+/// `seq`: its payload's length. PSH may differ, and TSecr, which nobody reads.
 #[inline(always)]
 pub(crate) fn continues(first: &[u8], frame: &[u8], seq: super::SeqNum) -> Option<u32> {
     let (first, head) = (first.first_chunk::<66>()?, frame.first_chunk::<66>()?);

@@ -141,7 +141,8 @@ impl Connection {
             at = next;
             steps -= 1;
         }
-        if rec.rescued || last == NIL || at != NIL {
+        // What is under way again is not sent a second time.
+        if rec.rescued || last == NIL || at != NIL || segments.at(last).flags.rtx_out() {
             return false;
         }
         rec.rescued = true;
