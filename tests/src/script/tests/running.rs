@@ -104,3 +104,55 @@ fn settings_are_checked() {
         assert!(all.starts_with(&format!("x.pkt:1:1: {message}")), "{all}");
     }
 }
+
+#[test]
+fn each_number_of_an_option_is_compared() {
+    let open = OPEN
+        .replace("win 65535 <mss 1000>", "win 65535 <mss 1000,sackOK,TS val 5 ecr 0,nop,wscale 2>")
+        .replace("ack 1 win 65535\n", "ack 1 win 65535 <nop,nop,TS val 6 ecr 100>\n");
+    let syn_ack = "<mss 1460,sackOK,TS val 100 ecr 5,nop,wscale 4>";
+    let ack = "<nop,nop,TS val 110 ecr 6,nop,nop,sack 1001:2001>";
+    let outcome = |syn_ack: &str, ack: &str| {
+        let open = open.replace("<mss 1460>", syn_ack);
+        let gap = "+0 < . 1001:2001(1000) ack 1 win 65535 <nop,nop,TS val 6 ecr 100>\n+0 > . 1:1(0) ack 1 ";
+        run(&Source::new("x.pkt", format!("{open}{gap}{ack}")))
+    };
+    outcome(syn_ack, ack).unwrap();
+    outcome("<...>", "<nop,nop,TS val * ecr 6,nop,nop,sack 1001:2001>").unwrap();
+    let wrong = |right: &str, from: &str, to: &str| {
+        assert!(right.contains(from), "{from}");
+        right.replace(from, to)
+    };
+    for (from, to) in [("1460", "1461"), ("ecr 5", "ecr 6"), ("wscale 4", "wscale 3"), ("sackOK", "nop,nop")] {
+        let why = outcome(&wrong(syn_ack, from, to), ack).expect_err(to);
+        assert!(why.starts_with("x.pkt:5:1: options differs"), "{why}");
+    }
+    for (from, to) in [
+        ("val 110", "val 111"),
+        ("ecr 6", "ecr 5"),
+        ("1001:2001", "1001:2000"),
+        ("1001:2001", "1000:2001"),
+        ("1001:2001", "1001:2001 3001:4001"),
+        ("nop,nop,TS val 110 ecr 6", "TS val 110 ecr 6,nop,nop"),
+    ] {
+        let why = outcome(syn_ack, &wrong(ack, from, to)).expect_err(to);
+        assert!(why.starts_with("x.pkt:9:1: options differs"), "{why}");
+    }
+}
+
+#[test]
+fn times_are_compared_to_the_tolerance_and_no_further() {
+    // The delayed acknowledgment: 200 ms after the data, and at most a tick of the wheel.
+    let at = |head: &str, time: &str| {
+        let rest = format!("+0 < P. 1:101(100) ack 1 win 65535\n{time} > . 1:1(0) ack 101");
+        run(&Source::new("x.pkt", format!("{head}{OPEN}{rest}")))
+    };
+    at("", "+.2").unwrap();
+    at("", "+.1~+.3").unwrap();
+    at("--tolerance_usecs=500\n", "+.1997").unwrap();
+    for (time, why) in [("+.1998", "this was not sent by"), ("+.2002", "µs too early"), ("+.1~+.1998", "not sent by")]
+    {
+        let said = at("", time).expect_err(time);
+        assert!(said.contains(why), "{said}");
+    }
+}
