@@ -13,12 +13,14 @@ pub mod barrier;
 mod clock;
 pub mod control;
 pub mod dma;
+pub mod e1000e;
 #[cfg(all(target_arch = "aarch64", target_os = "none"))]
 pub mod machine;
 pub mod mmio;
 pub mod pci;
 pub mod pl011;
 mod run;
+mod shared;
 mod tables;
 pub mod virtio;
 

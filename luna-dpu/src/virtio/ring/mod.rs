@@ -9,7 +9,6 @@
 
 mod nodes;
 mod packed;
-mod shared;
 mod split;
 
 use luna_core::zbuf::IoAddr;
@@ -18,6 +17,7 @@ pub use nodes::Node;
 
 use super::transport::RingAddresses;
 use crate::dma::DmaPiece;
+use crate::shared;
 use nodes::Nodes;
 use packed::Packed;
 use split::Split;

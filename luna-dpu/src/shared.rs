@@ -5,7 +5,7 @@ use core::ptr::NonNull;
 use crate::dma::DmaPiece;
 
 /// A power of two of `T`s, shared with a device. Every access is volatile, and its index is taken modulo the length.
-pub(super) struct Shared<T> {
+pub(crate) struct Shared<T> {
     base: NonNull<T>,
     mask: u16,
 }
@@ -15,7 +15,7 @@ unsafe impl<T: Send> Send for Shared<T> {}
 
 impl<T: Copy> Shared<T> {
     /// `count` of them at byte `offset` of `memory`; both must fit and be aligned, which the ring's layout sees to.
-    pub(super) fn new(memory: &DmaPiece, offset: usize, count: u16) -> Self {
+    pub(crate) fn new(memory: &DmaPiece, offset: usize, count: u16) -> Self {
         assert!(count.is_power_of_two() && offset + usize::from(count) * size_of::<T>() <= memory.len());
         // SAFETY: inside the piece, as just checked.
         let base = unsafe { memory.base().add(offset) }.cast::<T>();
@@ -24,19 +24,19 @@ impl<T: Copy> Shared<T> {
     }
 
     #[inline(always)]
-    pub(super) fn at(&self, i: u16) -> NonNull<T> {
+    pub(crate) fn at(&self, i: u16) -> NonNull<T> {
         // SAFETY: the mask keeps it inside.
         unsafe { self.base.add(usize::from(i & self.mask)) }
     }
 
     #[inline(always)]
-    pub(super) fn read(&self, i: u16) -> T {
+    pub(crate) fn read(&self, i: u16) -> T {
         // SAFETY: inside the piece, which is mapped for good; all types here are plain numbers, good with any bits.
         unsafe { self.at(i).read_volatile() }
     }
 
     #[inline(always)]
-    pub(super) fn write(&self, i: u16, value: T) {
+    pub(crate) fn write(&self, i: u16, value: T) {
         // SAFETY: as in `read`; the memory is the ring's own and the device's.
         unsafe { self.at(i).write_volatile(value) };
     }
