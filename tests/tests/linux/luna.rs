@@ -5,6 +5,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use std::time::Instant as HostInstant;
 
+use luna_core::Counters;
 use luna_core::nic::NicQueue;
 use luna_core::stack::{
     App, Bind, Cidr, CloseReason, Closed, ConnId, Connect, Cx, PathConfig, Released, Retained, SendError, Stack,
@@ -18,6 +19,7 @@ use luna_host::dpdk::{AfXdp, DpdkQueue, Eal, EalConfig, PortConfig, PortRange, V
 use luna_host::storage::Capacity;
 use sha2::{Digest, Sha256};
 
+use crate::drops::Drops;
 use crate::lossy::Lossy;
 use crate::netns::INTERFACE;
 use crate::stream;
@@ -145,6 +147,18 @@ impl<Q: NicQueue> App<Q> for Bulk<'_> {
     }
 }
 
+/// Without loss nothing is sent again but where the kernel admits to have dropped something. Two things look like it on a
+/// machine whose cores others want: a tail loss probe (RFC 8985 §7) asks after a pause of the peer, and its segment
+/// counts as sent again; a timeout may pass while the peer waits for a core, and then an echoed time stamp shows that the
+/// first transmission had arrived, and it is taken back.
+fn nothing_lost(c: &Counters, dropped: Drops, missed: u64) {
+    println!("dropped by the kernel: {dropped:?}, before the port: {missed}");
+    let taken_back = c.undos_eifel;
+    assert!(c.rtos <= taken_back + missed, "{} timeouts without loss, {taken_back} of them taken back", c.rtos);
+    let excused = c.tlp_probes + c.rtos + dropped.interface;
+    assert!(c.retransmits <= excused, "{} retransmissions without loss, {excused} excused", c.retransmits);
+}
+
 fn run(part: Part) {
     let address = |name| -> SocketAddr { env(name).parse().unwrap() };
     let (local, remote) = (address("LUNA_LOCAL"), address("LUNA_PEER"));
@@ -156,6 +170,7 @@ fn run(part: Part) {
     let (port, mut seeds) = eal.open(&name, &PortConfig::default()).unwrap_or_else(|e| panic!("{e}"));
     let memory = eal.memory(4).unwrap_or_else(|e| panic!("{e}"));
     let payload = memory.into_pool(ZoneLayout::plain(PIECE as u32)).unwrap_or_else(|e| panic!("{e}"));
+    let before = Drops::now();
     let clock = HostInstant::now();
     let now = || Instant::from_nanos(clock.elapsed().as_nanos() as u64 + 1);
     {
@@ -230,8 +245,7 @@ fn run(part: Part) {
         if expect_loss {
             assert!(stack.counters().retransmits > 0, "there was loss, and nothing was sent again?");
         } else {
-            let c = stack.counters();
-            assert_eq!((c.rtos, c.retransmits), (0, 0), "timeouts and retransmissions without loss");
+            nothing_lost(stack.counters(), Drops::now().since(before), port.stats().rx_missed);
         }
         drop(stack);
     }

@@ -5,6 +5,7 @@
 //! process of its own in a network namespace of the test's; the parent starts this same binary again with a role.
 //! `LUNA_INTEROP_MIB` sets how many MiB go each way (256).
 
+mod drops;
 mod kernel;
 mod lossy;
 mod luna;
