@@ -24,7 +24,8 @@ pub struct Caps {
     pub mac: MacAddr,
     /// Largest IP packet, in bytes.
     pub mtu: u16,
-    /// Segments of one transmitted frame, the header's included; 1 means that frames are linearised.
+    /// Segments of one transmitted frame, the header's included; 1 means that the driver makes one of them, however many
+    /// fragments there are.
     pub max_tx_segments: u8,
     /// The device computes TCP (and IPv4) checksums of what is sent.
     pub tx_checksum: bool,
@@ -32,6 +33,14 @@ pub struct Caps {
     pub foreign: bool,
     /// Buffers of an idle queue come back within 1 ms, without further transmits.
     pub prompt_completion: bool,
+}
+
+impl Caps {
+    /// Most payload fragments of one transmitted frame.
+    #[inline(always)]
+    pub(crate) fn max_tx_frags(&self) -> usize {
+        if self.max_tx_segments <= 1 { MAX_TX_FRAGS } else { usize::from(self.max_tx_segments) - 1 }
+    }
 }
 
 /// A received frame, from its Ethernet header on.

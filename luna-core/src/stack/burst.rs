@@ -27,7 +27,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let Some(path) = self.paths.get_mut(usize::from(c.path)) else { return false };
         let caps = path.queue.caps();
         let offload = caps.tx_checksum;
-        let max_frags = usize::from(caps.max_tx_segments).saturating_sub(1).max(1);
+        let max_frags = caps.max_tx_frags();
         let Some(template) = &c.cold.template else { return false };
         let careful = c.flags.bits() & crate::tcp::ecn::careful_flags().bits() != 0;
         if careful || c.has_sack_blocks() || !c.flags.timestamps() {

@@ -114,7 +114,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let to = Gather {
             header: &mut header,
             frags: &mut self.frags,
-            max_frags: usize::from(caps.max_tx_segments).saturating_sub(1).max(1),
+            max_frags: caps.max_tx_frags(),
             copy_foreign: (!caps.tx_checksum || !caps.foreign).then(|| path.queue.header_pool()),
             copies: &mut self.copies,
         };

@@ -124,7 +124,7 @@ impl<Q: NicQueue> NicQueue for Tamper<Q> {
             f.copy_to(&mut flat[start..]).unwrap();
         }
         assert!(flat.len() <= usize::from(self.caps.mtu) + 18, "frame of {} bytes", flat.len());
-        assert!(payload.len() < usize::from(self.caps.max_tx_segments).max(2));
+        assert!(payload.len() <= self.caps.max_tx_frags());
         let checksum = if self.caps.tx_checksum { RxChecksum::GOOD } else { RxChecksum::UNKNOWN };
         let packet = TcpPacket::parse_frame(&flat, checksum).expect("what the stack sends is well formed");
         if let Some(recent) = &mut self.recent {
