@@ -1,6 +1,8 @@
 //! What a bulk transfer yields under loss, for every pairing of Luna and the kernel: in one run, alternated, the median
 //! and its ratio to the kernel's own.
 
+use std::path::Path;
+
 use super::scene::{Kind, Manner, Played, Scene};
 use super::spec::{RelaySpec, Work};
 use super::{Options, children};
@@ -103,7 +105,8 @@ pub(crate) fn run(options: &Options) -> bool {
                 if children::interrupted() {
                     return false;
                 }
-                match play(&scene(options, percent, sender, receiver)) {
+                let capture = options.captures.then(|| options.keep.join(format!("{name}-{percent}-{run}.pcap")));
+                match play(&scene(options, percent, sender, receiver), capture.as_deref()) {
                     Ok(played) => {
                         println!("  {percent} % {name}: {:.1} Mb/s{}", rate(&played), why(&played));
                         rates[i].push(rate(&played));
@@ -121,8 +124,8 @@ pub(crate) fn run(options: &Options) -> bool {
     good
 }
 
-fn play(scene: &Scene) -> Result<Played, String> {
-    std::panic::catch_unwind(|| scene.play(None)).unwrap_or_else(|_| Err("panicked".to_owned()))
+fn play(scene: &Scene, capture: Option<&Path>) -> Result<Played, String> {
+    std::panic::catch_unwind(|| scene.play(capture)).unwrap_or_else(|_| Err("panicked".to_owned()))
 }
 
 /// The counters that matter.

@@ -32,7 +32,7 @@ pub enum Scope {
 
 const USAGE: &str = "usage: linux [FILTER...] [--cases | --goodput] [--runs N] [--seconds S] [--loss PERCENT,...]
              [--congestion reno|cubic|bbr] [--columns luna-luna,luna-linux,linux-luna,linux-linux] [--delay MICROSECONDS]
-             [--keep DIRECTORY] [--list]";
+             [--keep DIRECTORY] [--captures] [--list]";
 
 /// The whole program: an end when the environment says so, otherwise the driver.
 #[must_use]
@@ -77,6 +77,8 @@ struct Options {
     congestion: String,
     columns: Option<Vec<String>>,
     delay_us: u64,
+    /// The goodput runs leave captures as well.
+    captures: bool,
     /// Where captures of failing cases go.
     keep: std::path::PathBuf,
 }
@@ -95,6 +97,7 @@ impl Options {
             congestion: "cubic".to_owned(),
             columns: None,
             delay_us: 0,
+            captures: false,
             keep: std::env::temp_dir().join("luna-linux"),
         };
         let mut args = std::env::args().skip(1);
@@ -102,6 +105,7 @@ impl Options {
             match arg.as_str() {
                 "--cases" => options.goodput = false,
                 "--goodput" => (options.cases, options.goodput) = (false, true),
+                "--captures" => options.captures = true,
                 "--list" => options.list = true,
                 "--runs" => options.runs = args.next()?.parse().ok().filter(|n| *n > 0)?,
                 "--seconds" => options.seconds = args.next()?.parse().ok().filter(|s| *s > 0.0)?,
