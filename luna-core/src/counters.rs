@@ -51,8 +51,10 @@ counters! {
     fast_recoveries,
     /// Times that the retransmission timer fired.
     rtos,
-    /// Tail loss probes sent (RFC 8985).
+    /// Tail loss probes sent (RFC 8985), those in fast recovery included.
     tlp_probes,
+    /// Probes in fast recovery.
+    repair_probes,
     /// Losses that a probe repaired.
     tlp_recoveries,
     /// Times that RACK's reordering timer fired.

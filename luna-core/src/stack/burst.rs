@@ -98,6 +98,8 @@ impl<Q: NicQueue> Stack<'_, Q> {
                 let config = self.profiles.at(c.profile);
                 c.arm_timer(now, config);
                 c.cold.give_up_at = now + config.user_timeout;
+            } else if c.probe_waits_for_one(now) {
+                c.arm_timer(now, self.profiles.at(c.profile));
             }
             self.counters.bytes_out += u64::from(len);
         }

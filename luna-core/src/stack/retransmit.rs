@@ -86,16 +86,20 @@ impl<Q: NicQueue> Stack<'_, Q> {
     }
 
     /// A tail loss probe (RFC 8985 §7.3): new data if the peer's window takes it, whatever the congestion window says;
-    /// otherwise the last segment again.
+    /// otherwise the last segment again. In fast recovery the first one, which the peer waits for.
     fn output_probe(&mut self, slot: u32) -> Output {
         let c = self.conns.at(slot);
         if c.segments.is_empty() || c.flags.persist() {
             self.conns.at_mut(slot).probe_left(&mut self.recoveries, None);
             return Output::Done;
         }
+        if c.flags.recovery() {
+            return self.output_repair_probe(slot);
+        }
         let room = c.snd_wnd.saturating_sub(c.in_flight());
         let len = c.unsent().min(u32::from(c.mss));
-        let fresh = len > 0 && len <= room && self.segments.available() > 0;
+        let wanted = self.profiles.at(c.profile).probe_new_data;
+        let fresh = wanted && len > 0 && len <= room && self.segments.available() > 0;
         if fresh {
             let push = len == c.unsent();
             let piece = Piece { seq: c.snd_nxt, at: c.send.next, len, fin: false, push };
@@ -114,6 +118,24 @@ impl<Q: NicQueue> Stack<'_, Q> {
         self.counters.tlp_probes += 1;
         self.conns.at_mut(slot).probe_left(&mut self.recoveries, Some(!fresh));
         Output::Done
+    }
+
+    fn output_repair_probe(&mut self, slot: u32) -> Output {
+        let first = self.conns.at(slot).segments.head;
+        let wanted = self.conns.at(slot).repair_is_probed(&self.recoveries);
+        // Whether the peer threw away what it had reported is found out otherwise.
+        if !wanted || self.segments.at(first).flags.sacked() {
+            self.conns.at_mut(slot).repair_probe_left(&mut self.recoveries, None);
+            return Output::Done;
+        }
+        let r = self.send_again(slot, first);
+        if r == Output::Done {
+            let end = self.segments.at(first).end();
+            self.counters.tlp_probes += 1;
+            self.counters.repair_probes += 1;
+            self.conns.at_mut(slot).repair_probe_left(&mut self.recoveries, Some(end));
+        }
+        r
     }
 
     /// A retransmission took only `sent` bytes of record `i`: the rest becomes a record of its own, with the same marks.

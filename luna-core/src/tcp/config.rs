@@ -74,6 +74,13 @@ pub struct TcpConfig {
     /// Where SACK is used: detect loss by time and probe for lost tails (RACK-TLP, RFC 8985). Otherwise by counting
     /// (RFC 6675).
     pub rack: bool,
+    /// A tail loss probe is new data where there is some (RFC 8985 §7.3). Otherwise it is always the last segment again,
+    /// to which a receiver answers at once, and not after its delay.
+    pub probe_new_data: bool,
+    /// Probe in fast recovery as well: when nothing is heard for the probe timeout, the first segment goes out once more
+    /// before the retransmission timer runs out. RFC 8985 §7.2 has no probes there, and a retransmission that is lost, or
+    /// whose acknowledgment is, with nothing behind it, costs a timeout; QUIC probes always (RFC 9002 §6.2).
+    pub probe_repairs: bool,
     /// Length of a burst: what is sent or received within one has one time stamp. RACK's reordering window is never
     /// shorter.
     pub clock_granularity: Duration,
@@ -128,6 +135,8 @@ impl TcpConfig {
         timestamps: true,
         sack: true,
         rack: true,
+        probe_new_data: true,
+        probe_repairs: true,
         clock_granularity: Duration::from_micros(20),
         window_scaling: true,
         window_scale: None,
@@ -139,7 +148,8 @@ impl TcpConfig {
         hpcc: HpccConfig::DEFAULT,
     };
 
-    /// For peers that delay acknowledgments as Linux does (40 ms): a floor of 200 ms under the timeout.
+    /// For peers that delay acknowledgments as Linux does (40 ms): a floor of 200 ms under the timeout, and probes to which
+    /// they answer without delay.
     pub const INTEROP: Self = Self {
         initial_window: 10,
         min_rto: Duration::from_millis(200),
@@ -147,6 +157,7 @@ impl TcpConfig {
         initial_rto: Duration::from_secs(1),
         min_pto: Duration::from_millis(10),
         max_ack_delay: Duration::from_millis(40),
+        probe_new_data: false,
         connect_timeout: Duration::from_secs(30),
         user_timeout: Duration::from_secs(100),
         keepalive_idle: Duration::ZERO,
@@ -164,6 +175,7 @@ impl TcpConfig {
         initial_rto: Duration::from_secs(1),
         min_pto: Duration::ZERO,
         max_ack_delay: Duration::from_millis(200),
+        probe_repairs: false,
         ack_delay: Duration::from_millis(200),
         ack_ratio: 2,
         connect_timeout: Duration::from_secs(180),

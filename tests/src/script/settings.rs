@@ -154,6 +154,8 @@ fields! {
     initial_rto,
     max_ack_delay,
     min_pto,
+    probe_new_data,
+    probe_repairs,
     rack,
     clock_granularity,
     ack_delay,

@@ -201,12 +201,91 @@ fn a_lost_retransmission_needs_no_timeout() {
 /// The probe's timer runs when the first report arrives: from then on it is the timeout that is waited for.
 #[test]
 fn nothing_is_probed_for_while_something_is_reported() {
-    let (mut p, a, _) = Pair::warm(&with(|_| ()), US(100));
+    let (mut p, a, _) = Pair::warm(&with(|t| t.probe_repairs = false), US(100));
     p.a.queue().fate = drop_frames(&[1, 5]);
     p.send_segments(a, 4);
     p.rounds(100, US(100));
     let c = p.a_count();
     assert_eq!((p.got(), c.tlp_probes, c.rtos), (4, 0, 1), "{c:?}");
+}
+
+/// Ten segments of which the first is lost, and whatever `ack` says of acknowledgments that cover them all, from the first.
+fn repaired_but(o: &Options, again: Fate, ack: impl Fn(u64) -> Fate + 'static) -> Pair {
+    let (mut p, a, _) = Pair::warm(o, US(100));
+    // The retransmission is the eleventh frame.
+    p.a.queue().fate =
+        data_frames(move |k| if k == 1 || k == 11 && again == Fate::Drop { Fate::Drop } else { Fate::Pass });
+    let end = p.a.conn(a).snd_nxt + 10 * MSS as u32;
+    let mut k = 0;
+    p.b.queue().fate = Box::new(move |s: &TcpPacket, _| {
+        k += u64::from(s.tcp.ack == end);
+        if s.tcp.ack == end { ack(k) } else { Fate::Pass }
+    });
+    p.send_segments(a, 10);
+    p.rounds(100, US(100));
+    assert_eq!((p.got(), p.a.conn(a).in_flight()), (10, 0), "{:?}", p.a_count());
+    p
+}
+
+#[test]
+fn in_recovery_silence_is_probed_for_before_the_timeout() {
+    let no_loss = |_| Fate::Pass;
+    let c = repaired_but(&with(|_| ()), Fate::Drop, no_loss).a_count();
+    assert_eq!(
+        (c.repair_probes, c.tlp_probes, c.rtos),
+        (1, 1, 0),
+        "a retransmission that was lost, with nothing behind"
+    );
+    assert_eq!((c.fast_recoveries, c.undos_dsack + c.undos_eifel), (1, 0));
+    let first_lost = |k| if k == 1 { Fate::Drop } else { Fate::Pass };
+    let c = repaired_but(&with(|_| ()), Fate::Pass, first_lost).a_count();
+    assert_eq!((c.repair_probes, c.rtos, c.dsacks_in), (1, 0, 1), "an acknowledgment that was lost");
+    assert_eq!(
+        (c.reorderings, c.undos_dsack + c.undos_eifel),
+        (0, 0),
+        "the probe came twice, and that says nothing else"
+    );
+    // Once for each silence: then it is the timer's turn.
+    let two_lost = |k| if k <= 2 { Fate::Drop } else { Fate::Pass };
+    let c = repaired_but(&with(|_| ()), Fate::Pass, two_lost).a_count();
+    assert_eq!((c.repair_probes, c.rtos), (1, 1));
+    let c = repaired_but(&with(|t| t.probe_repairs = false), Fate::Pass, first_lost).a_count();
+    assert_eq!((c.repair_probes, c.rtos), (0, 1), "only where the settings say so");
+}
+
+#[test]
+fn what_joins_a_lone_segment_in_a_burst_is_not_probed_for_late() {
+    let slow = |t: &mut TcpConfig| (t.max_ack_delay, t.ack_delay) = (MS(40), MS(40));
+    let (mut p, a, _) = Pair::warm(&with(|t| (slow(t), t.min_rto = MS(200)).1), US(100));
+    // Three leave; two are acknowledged, which lets others follow the third.
+    p.a.conn_mut(a).congestion_for_tests(3 * MSS as u32);
+    p.send_segments(a, 9);
+    p.rounds(1, US(100));
+    p.b.queue().fate = Box::new(|_, _| Fate::Drop);
+    p.rounds(1, US(100));
+    assert!(p.a.conn(a).in_flight() > MSS as u32, "{}", p.a.conn(a).in_flight());
+    p.rounds(20, US(100));
+    assert_eq!(p.a_count().tlp_probes, 1, "within 2 ms");
+}
+
+#[test]
+fn a_probe_is_the_last_segment_again_where_the_settings_say_so() {
+    let (mut p, a, _) = Pair::warm(&with(|t| t.probe_new_data = false), US(100));
+    p.a.conn_mut(a).congestion_for_tests(4 * MSS as u32);
+    let (fate, seen) = noted(|_| Fate::Pass);
+    p.a.queue().fate = fate;
+    // Every acknowledgment of the window is lost.
+    let mut left = 1;
+    p.b.queue().fate = Box::new(move |_, _| {
+        left -= i32::from(left >= 0);
+        if left >= 0 { Fate::Drop } else { Fate::Pass }
+    });
+    p.send_segments(a, 8);
+    p.rounds(30, US(100));
+    let seen = seen.borrow();
+    assert_eq!(seen[4], seen[3], "{seen:?}");
+    let c = p.a_count();
+    assert_eq!((p.got(), c.tlp_probes, c.rtos, c.tlp_recoveries), (8, 1, 0, 0), "{c:?}");
 }
 
 #[test]

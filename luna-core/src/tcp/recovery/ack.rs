@@ -80,7 +80,14 @@ impl Connection {
         }
         self.learn(env, seen, &news);
         self.conclude(env, seen, &mut news);
-        self.settle(env, news.acked > 0);
+        let rec = env.recoveries.at_mut(self.cold.recovery);
+        let mut restart = news.acked > 0;
+        if restart || news.delivered > 0 {
+            // In recovery a probe waits for silence, not for the cumulative acknowledgment alone.
+            restart |= self.flags.recovery() && rec.main_is_probe;
+            rec.repair.probed = false;
+        }
+        self.settle(env, restart);
     }
 
     /// Which blocks are reports of what is in flight, and which is a D-SACK (RFC 2883 §4): the first, when it lies below
@@ -237,7 +244,11 @@ impl Connection {
             self.rtt.sample(env.now, env.now.since(sent_at), env.config);
             self.backoff = 0;
         }
-        let again = news.dsack.filter(|(_, right)| rec.undo.sent > 0 && right.after(rec.undo.from));
+        let by_probe = news.dsack.is_some_and(|(_, right)| rec.repair.end == Some(right));
+        if by_probe {
+            rec.repair.end = None;
+        }
+        let again = news.dsack.filter(|(_, right)| !by_probe && rec.undo.sent > 0 && right.after(rec.undo.from));
         // A fast retransmission that was not needed is reordering as well: the original was late.
         if (news.reordered || again.is_some() && !rec.undo.timeout) && !self.flags.reordering_seen() {
             self.flags.set_reordering_seen(true);

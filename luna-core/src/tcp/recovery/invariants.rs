@@ -31,7 +31,7 @@ impl Connection {
         ensure((a.sacked_bytes, a.lost_bytes) == (b.sacked_bytes, b.lost_bytes), "the scoreboard's bytes")?;
         let probes = rec.main_is_probe && rec.main_at != crate::time::Instant::FAR;
         ensure(
-            !probes || a.is_empty() && !self.recovering(),
+            !probes || a.is_empty() && !self.recovering() || self.flags.recovery() && !rec.repair.probed,
             "a probe is timed although something is reported or lost",
         )?;
         ensure(self.in_flight() >= a.sacked_bytes + a.lost_bytes, "more is marked than is in flight")

@@ -17,7 +17,12 @@
 //! | `control` | the only place that tells the congestion controller |
 //!
 //! Deviations: the probe timer runs from the oldest transmission that is not acknowledged, not from the newest; the
-//! reordering timer is set for the first segment that is due, not for the last.
+//! reordering timer is set for the first segment that is due, not for the last. By setting: a probe in fast recovery too,
+//! as RFC 9002 §6.2 has it for QUIC ([`TcpConfig::probe_repairs`]); a probe is the last segment again even where there is
+//! new data ([`TcpConfig::probe_new_data`]).
+//!
+//! [`TcpConfig::probe_repairs`]: super::TcpConfig::probe_repairs
+//! [`TcpConfig::probe_new_data`]: super::TcpConfig::probe_new_data
 
 mod ack;
 mod control;
@@ -59,6 +64,16 @@ struct Probe {
     again: bool,
 }
 
+/// A probe in fast recovery, for when the retransmission or its acknowledgment may have been lost and nothing behind it
+/// can tell: the first segment once more, to which a receiver answers at once.
+#[derive(Clone, Copy, Debug, Default)]
+struct RepairProbe {
+    /// It was sent, and nothing was heard since.
+    probed: bool,
+    /// Where the segment ends, until its D-SACK came: that says nothing about reordering.
+    end: Option<SeqNum>,
+}
+
 /// The record of a connection in disorder, in a pool that all connections of a stack share.
 #[derive(Debug)]
 pub struct Recovery {
@@ -84,6 +99,7 @@ pub struct Recovery {
     /// Or when this is acknowledged.
     linger_to: Option<SeqNum>,
     probe: Probe,
+    repair: RepairProbe,
     board: Scoreboard,
     rack: Rack,
     prr: Prr,
@@ -107,6 +123,7 @@ impl Default for Recovery {
             linger_at: Instant::FAR,
             linger_to: None,
             probe: Probe::default(),
+            repair: RepairProbe::default(),
             board: Scoreboard::default(),
             rack: Rack::default(),
             prr: Prr::default(),

@@ -5,13 +5,14 @@
 
 use super::detect::Detector;
 use super::undo::Frto;
-use super::{Probe, Recoveries, Recovery, Undo};
+use super::{Probe, Recoveries, Recovery, RepairProbe, Undo};
 use crate::slab::NIL;
 use crate::tcp::ack::AckEnv;
 use crate::tcp::config::TcpConfig;
 use crate::tcp::connection::Connection;
 use crate::tcp::segments::Segments;
 use crate::time::{Duration, Instant};
+use crate::wire::SeqNum;
 
 impl Connection {
     #[inline(always)]
@@ -33,24 +34,31 @@ impl Connection {
 
     /// Whether the probe timer was set in this very burst for a lone segment, which the peer may acknowledge late, and the
     /// segment is not alone any more (RFC 8985 §7.2).
+    #[inline(always)]
     pub(crate) fn probe_waits_for_one(&self, now: Instant) -> bool {
         self.rto_at == now + self.rtt.timer(true) && self.timer_is_for_probe() && !self.one_in_flight()
     }
 
+    /// Whether silence is answered by a probe before the timeout: while nothing is reported or in recovery (RFC 8985 §7.2),
+    /// and once for each silence in fast recovery, where the settings say so.
+    fn silence_is_probed(&self, rec: &Recovery, config: &TcpConfig) -> bool {
+        let calm = rec.board.is_empty() && !self.recovering() && rec.probe.end.is_none();
+        let repair = config.probe_repairs && self.flags.recovery() && !rec.repair.probed;
+        (calm || repair) && self.timer_is_for_probe()
+    }
+
     /// Sets the timer from the record; `restart` begins it anew, otherwise it is begun when it does not run.
     pub(super) fn arm_in_disorder(&mut self, rec: &mut Recovery, now: Instant, config: &TcpConfig, restart: bool) {
-        let calm = rec.board.is_empty() && !self.recovering() && rec.probe.end.is_none();
+        let probe = self.silence_is_probed(rec, config);
+        let timer = if probe { self.rtt.timer(self.one_in_flight()) } else { self.rtt.rto(self.backoff, config) };
+        // From a timer for a lone segment to the shorter one, and from the probe to the timeout or back.
+        let other =
+            if rec.main_is_probe { !probe || rec.main_at > now + timer } else { probe && self.flags.recovery() };
         if self.in_flight() == 0 {
             rec.main_at = Instant::FAR;
-        } else if restart || rec.main_at == Instant::FAR || rec.main_is_probe && !calm {
-            // No probe while something is reported or in recovery (RFC 8985 §7.2): then the timeout runs.
-            rec.main_is_probe = calm && self.timer_is_for_probe();
-            rec.main_at = now
-                + if rec.main_is_probe {
-                    self.rtt.timer(self.one_in_flight())
-                } else {
-                    self.rtt.rto(self.backoff, config)
-                };
+        } else if restart || other || rec.main_at == Instant::FAR {
+            rec.main_is_probe = probe;
+            rec.main_at = now + timer;
         }
         self.rto_at = rec.main_at.min(rec.reorder_at).min(rec.linger_at);
     }
@@ -190,6 +198,7 @@ impl Connection {
         }
         let rec = env.recoveries.at_mut(self.cold.recovery);
         rec.probe = Probe { pending: true, ..Probe::default() };
+        rec.repair.probed = self.flags.recovery();
         rec.main_is_probe = false;
         rec.main_at = env.now + self.rtt.rto(self.backoff, env.config);
         self.rto_at = rec.main_at.min(rec.reorder_at);
@@ -209,6 +218,21 @@ impl Connection {
             None => Probe::default(),
         };
         if sent.is_some() {
+            self.cold.probes = self.cold.probes.saturating_add(1);
+        }
+    }
+
+    /// In recovery: whether the probe that waits to leave is still wanted. Not when something was heard since.
+    pub(crate) fn repair_is_probed(&self, recoveries: &Recoveries<'_>) -> bool {
+        self.record(recoveries).is_some_and(|rec| rec.repair.probed)
+    }
+
+    /// A probe in recovery left: the first segment again, which ends at `end`; or none was wanted.
+    pub(crate) fn repair_probe_left(&mut self, recoveries: &mut Recoveries<'_>, end: Option<SeqNum>) {
+        let Some(rec) = self.record_mut(recoveries) else { return };
+        rec.probe = Probe::default();
+        rec.repair.end = end;
+        if end.is_some() {
             self.cold.probes = self.cold.probes.saturating_add(1);
         }
     }
@@ -248,6 +272,7 @@ impl Connection {
             rec.dup_acks = 0;
             rec.reneging = false;
             rec.probe = Probe::default();
+            rec.repair = RepairProbe::default();
             rec.reorder_at = Instant::FAR;
             rec.linger_at = Instant::FAR;
             rec.linger_to = None;
