@@ -9,14 +9,16 @@ const SOURCE: &str = "xdp/luna_split.bpf.c";
 fn main() {
     println!("cargo::rerun-if-changed={SOURCE}");
     println!("cargo::rerun-if-env-changed=CLANG");
+    println!("cargo::rerun-if-env-changed=PKG_CONFIG_SYSROOT_DIR");
     if env::var_os("CARGO_FEATURE_DPDK").is_none() {
         return;
     }
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("luna_split.bpf.o");
     let clang = env::var_os("CLANG").unwrap_or_else(|| "clang".into());
     let arch = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
-    // Debian keeps asm/types.h by architecture, where `-target bpf` does not look.
-    let include = format!("-I/usr/include/{arch}-linux-gnu");
+    // Debian keeps asm/types.h by architecture, where `-target bpf` does not look; for another machine in its sysroot.
+    let sysroot = env::var("PKG_CONFIG_SYSROOT_DIR").unwrap_or_default();
+    let include = format!("-I{sysroot}/usr/include/{arch}-linux-gnu");
     let result = Command::new(clang)
         .args(["-O2", "-g", "-target", "bpf", "-Wall", "-Werror", &include, "-c", SOURCE, "-o"])
         .arg(&out)

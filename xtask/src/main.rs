@@ -1,9 +1,10 @@
-//! Luna's build driver: `cargo xtask setup | demo | test | linux | bench | sim | fig16 | dpu`.
+//! Luna's build driver: `cargo xtask setup | demo | test | linux | bench | sim | fig16 | arm | dpu`.
 //!
 //! One file per verb; what they share is beside them: child processes that never outlive us (`process`), the
 //! machine's state that we change and give back (`hugepages`, `netns`, `packages`), progress (`progress`).
 //! Absent on purpose: any knowledge of Luna's insides. The driver sees the `luna` command and cargo, as a user does.
 
+mod arm;
 mod bench;
 mod cargo;
 mod demo;
@@ -48,6 +49,8 @@ enum Verb {
     Sim(sim::Args),
     /// Compare the congestion controllers in the simulator, as the paper's Figure 16: tables and a picture
     Fig16(fig16::Args),
+    /// Build luna-host for Linux on ARM cores, with Debian's arm64 DPDK, and test it under QEMU's user mode
+    Arm(arm::Args),
     /// Build, boot and test images of boards: Luna without an operating system, in QEMU
     Dpu(dpu::Args),
 }
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Verb::Bench(args) => bench::run(&args),
         Verb::Sim(args) => sim::run(&args),
         Verb::Fig16(args) => fig16::run(&args),
+        Verb::Arm(args) => arm::run(&args),
         Verb::Dpu(args) => dpu::run(&args),
     };
     match outcome {

@@ -70,6 +70,16 @@ pub(crate) const CROSS_COMPILER: &[Requirement] = &[
     need("lld", "a linker for every target", Probe::Program("ld.lld")),
 ];
 
+/// What builds and runs programs for Linux on ARM.
+pub(crate) const ARM_LINUX: &[Requirement] = &[
+    need("gcc-aarch64-linux-gnu", "compiles and links for ARM", Probe::Program("aarch64-linux-gnu-gcc")),
+    need("qemu-user", "runs programs for ARM", Probe::Program("qemu-aarch64")),
+    need("pkg-config", "finds DPDK at build time", Probe::Program("pkg-config")),
+    need("libclang-dev", "reads DPDK's headers (bindgen)", Probe::Library("libclang")),
+    need("clang", "compiles the XDP program", Probe::Program("clang")),
+    need("libbpf-dev", "headers of the XDP program", Probe::PkgConfig("libbpf")),
+];
+
 /// What is not there.
 pub(crate) fn missing() -> Vec<Requirement> {
     missing_of(REQUIREMENTS)

@@ -1,7 +1,7 @@
 //! `cargo xtask dpu build|run|test`: images of boards, in QEMU.
 
 mod qemu;
-mod toolchain;
+pub(crate) mod toolchain;
 
 use core::time::Duration;
 use std::path::PathBuf;

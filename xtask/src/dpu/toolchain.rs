@@ -1,5 +1,5 @@
-//! A Rust toolchain for `aarch64-unknown-none`: rustup's when that can have the target, else Debian's, called by its
-//! path and building `core` itself. Neither changes what the user's `cargo` is.
+//! A Rust toolchain for aarch64, with an operating system and without: rustup's when that can have the target, else
+//! Debian's, called by its path and building the standard library itself. Neither changes what the user's `cargo` is.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,20 @@ use crate::process;
 
 /// What images are built for: with floating point and NEON.
 pub(crate) const TARGET: &str = "aarch64-unknown-none";
+
+/// What code is built for.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) triple: &'static str,
+    /// What of the standard library is built from its sources where it does not come with the compiler.
+    std: &'static str,
+}
+
+/// Images of boards.
+const IMAGES: Target = Target { triple: TARGET, std: "core" };
+/// Linux on ARM cores, BlueField's and others'. Whoever calls for it names the linker.
+pub(crate) const LINUX: Target = Target { triple: "aarch64-unknown-linux-gnu", std: "std,test" };
+
 /// Debian's compiler for browsers: a recent one in a stable release.
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
@@ -23,42 +37,48 @@ const OLDEST: (u32, u32) = (1, 95);
 #[derive(Debug)]
 pub(crate) enum Toolchain {
     /// The one that runs us has the target.
-    Ours,
-    /// Debian's builds `core` from its sources; the linker is the path.
-    Debian(PathBuf),
+    Ours(&'static Target),
+    /// Debian's builds the standard library from its sources; the linker (of images) is the path.
+    Debian(&'static Target, PathBuf),
 }
 
 impl Toolchain {
-    /// Finds one, or sets one up: `install` is asked for Debian packages.
+    /// Finds one for images, or sets one up: `install` is asked for Debian packages.
     pub(crate) fn find(install: impl Fn(&[Requirement]) -> Result<()>) -> Result<Self> {
-        if has_target()? {
-            return Ok(Self::Ours);
+        Self::find_for(&IMAGES, install)
+    }
+
+    /// The same for another target.
+    pub(crate) fn find_for(target: &'static Target, install: impl Fn(&[Requirement]) -> Result<()>) -> Result<Self> {
+        let triple = target.triple;
+        if has_target(triple)? {
+            return Ok(Self::Ours(target));
         }
         // On a machine that reaches rustup's server this is the usual way, and all there is to do.
-        let added = Command::new("rustup").args(["target", "add", TARGET]).output();
-        if added.is_ok_and(|output| output.status.success()) && has_target()? {
-            return Ok(Self::Ours);
+        let added = Command::new("rustup").args(["target", "add", triple]).output();
+        if added.is_ok_and(|output| output.status.success()) && has_target(triple)? {
+            return Ok(Self::Ours(target));
         }
-        eprintln!("rustup cannot add {TARGET}: Debian's compiler builds its `core`");
+        eprintln!("rustup cannot add {triple}: Debian's compiler builds its `{}`", target.std);
         install(packages::CROSS_COMPILER)?;
         let version = process::output(DEBIAN_RUSTC, &["--version"])?;
         if !new_enough(&version) {
             bail!("{DEBIAN_RUSTC} is {}, older than 1.95: apt-get update && apt-get install rustc-web", version.trim());
         }
-        Ok(Self::Debian(linker()?))
+        Ok(Self::Debian(target, linker()?))
     }
 
     /// `cargo VERB ...` for the target.
     pub(crate) fn cargo(&self, args: &[&str]) -> Command {
         match self {
-            Self::Ours => {
+            Self::Ours(target) => {
                 let mut command = cargo(args);
-                command.args(["--target", TARGET]);
+                command.args(["--target", target.triple]);
                 command
             }
-            Self::Debian(linker) => {
+            Self::Debian(target, linker) => {
                 let mut command = cargo_at(Path::new(DEBIAN_CARGO), args);
-                command.args(["-Zbuild-std=core", "--target", TARGET]);
+                command.arg(format!("-Zbuild-std={}", target.std)).args(["--target", target.triple]);
                 command.env("RUSTC", DEBIAN_RUSTC).env("RUSTC_BOOTSTRAP", "1");
                 command.env("CARGO_TARGET_AARCH64_UNKNOWN_NONE_LINKER", linker);
                 command
@@ -67,8 +87,8 @@ impl Toolchain {
     }
 }
 
-fn has_target() -> Result<bool> {
-    let dir = sysroot()?.join("lib/rustlib").join(TARGET).join("lib");
+fn has_target(triple: &str) -> Result<bool> {
+    let dir = sysroot()?.join("lib/rustlib").join(triple).join("lib");
     Ok(dir.is_dir())
 }
 

@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use super::licences;
 use super::runner::{Outcome, Runner};
+use crate::arm;
 use crate::bench;
 use crate::cargo::{cargo, cargo_of, host_triple, target_dir};
 use crate::process;
@@ -41,6 +42,7 @@ pub(crate) const STEPS: &[Step] = &[
     step("sim", "the simulator: whole stacks over a network that misbehaves, some hundred seeds", simulation),
     step("doc-tests", "examples in the documentation", doc_tests),
     dpdk_step("tests-dpdk", "tests over DPDK ports: memif, virtio_user, AF_XDP", tests_dpdk),
+    dpdk_step("arm-linux", "luna-host for Linux on ARM: unit tests and an RPC run under QEMU's user mode", arm_linux),
     step("doc", "documentation builds without a warning", doc),
     step("no-alloc", "luna-core links and runs without an allocator", no_alloc),
     step("loom", "the return list and the pair's ring in every interleaving of threads (loom)", loom),
@@ -133,6 +135,17 @@ fn tests_dpdk(runner: &mut Runner) -> Result<Outcome> {
     let mut interrupted = cargo(&["test", "-p", "xtask", "--features", "system", "--test", "interrupt"]);
     interrupted.env("LUNA_BINARY", target_dir().join("debug/luna"));
     runner.run_tests(interrupted)?;
+    Ok(Outcome::Done)
+}
+
+fn arm_linux(runner: &mut Runner) -> Result<Outcome> {
+    // `setup` said what it installs; this says what it adds to that.
+    let kit = arm::Kit::prepare(true)?;
+    runner.run_tests(kit.unit_tests())?;
+    runner.run(kit.build())?;
+    for command in kit.trials() {
+        runner.run(command)?;
+    }
     Ok(Outcome::Done)
 }
 
