@@ -21,6 +21,7 @@ pub mod pci;
 pub mod pl011;
 mod run;
 mod shared;
+pub mod smmu;
 mod tables;
 pub mod virtio;
 

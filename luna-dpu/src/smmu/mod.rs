@@ -1,0 +1,71 @@
+//! I/O addresses: what a device must be told to reach a piece of memory.
+//!
+//! Without an IOMMU that is the physical address, or the physical address and a constant ([`Identity`], [`Offset`]). With
+//! an SMMUv3 ([`Smmu`]) devices reach what was mapped for them, and nothing else: a device (or its driver) that goes
+//! astray ends in an event instead of in somebody's memory.
+//!
+//! Of the architecture (Arm IHI 0070) as much is here as a DPU without an operating system needs: a linear stream table,
+//! one context with stage 1 tables shared by all devices, a command queue that is waited for, an event queue that is read.
+//! Absent: stage 2 (QEMU 7.2 has none either), several contexts, unmapping (memory of zones and rings is never given
+//! back), interrupts, ATS, PRI.
+
+mod device;
+mod table;
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;
+
+use core::fmt;
+
+use luna_core::zbuf::IoAddr;
+
+pub use device::{LEN, Smmu, SmmuError, SmmuEvent};
+pub use table::MapError;
+
+/// Where devices find memory.
+pub trait IoSpace {
+    /// Lets devices reach `len` bytes at the physical address `pa`; both are multiples of 4096. Says where they find them:
+    /// all in one stretch.
+    ///
+    /// # Errors
+    /// [`MapError`].
+    fn map(&mut self, pa: u64, len: u64) -> Result<IoAddr, MapError>;
+}
+
+/// Devices use physical addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Identity;
+
+impl IoSpace for Identity {
+    fn map(&mut self, pa: u64, len: u64) -> Result<IoAddr, MapError> {
+        table::check(pa, len)?;
+        Ok(IoAddr(pa))
+    }
+}
+
+/// Devices see all memory at a distance: what is at `pa` for the core is at `pa + self.0` (wrapping) for them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Offset(pub u64);
+
+impl IoSpace for Offset {
+    fn map(&mut self, pa: u64, len: u64) -> Result<IoAddr, MapError> {
+        table::check(pa, len)?;
+        let io = pa.wrapping_add(self.0);
+        io.checked_add(len).map(|_| IoAddr(io)).ok_or(MapError::OutOfRange)
+    }
+}
+
+impl fmt::Display for MapError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Misaligned => "not a multiple of 4096",
+            Self::OutOfRange => "beyond the addresses that there are",
+            Self::Taken => "mapped already",
+            Self::NoMemory => "no memory for page tables",
+        })
+    }
+}
+
+impl core::error::Error for MapError {}
