@@ -25,6 +25,10 @@ impl<Q: NicQueue> Stack<'_, Q> {
             if r != Output::Done {
                 return r;
             }
+            if self.conns.at(slot).first_lost(&mut self.recoveries, &self.segments).is_some() {
+                // Nothing new goes before it, though it may be smaller (RFC 6675 §4, NextSeg).
+                return Output::Done;
+            }
             let r = self.output_new(slot);
             let c = self.conns.at(slot);
             let config = self.profiles.at(c.profile);
