@@ -1,22 +1,33 @@
 #![cfg_attr(not(test), no_std)]
 //! Luna on a DPU: what firmware without an operating system needs around `luna-core`.
 //!
-//! [`Tables`] is a stack's memory as a static, handed out once. [`TickClock`] makes time of a free-running counter.
-//! [`run`] is the inline run-to-completion loop (paper §5.1): one core, one queue, one stack.
+//! | module | what |
+//! | --- | --- |
+//! | [`virtio`], [`e1000e`] | NIC queues, driven here: each is registers, rings that know no hardware, a `NicQueue` |
+//! | [`mmio`], [`barrier`], [`dma`] | registers, order and coherence between a core and devices |
+//! | [`control`] | what a kernel would do for the interface: neighbours, addresses, DHCP, echo |
+//! | [`node`] | what an image does: a stack with its queue and control plane on each core, RPC echo, the benchmark |
+//! | `machine` | an aarch64 core: console, exceptions, counter, random numbers, ways out; in images only |
+//! | [`arena`], [`Tables`] | memory, handed out at start |
 //!
-//! [`control`] is what a kernel would do for the interface: neighbours, addresses, DHCP, echo.
+//! [`TickClock`] makes time of a free-running counter, and [`run`] is the inline run-to-completion loop (paper §5.1) for
+//! those who bring their own application.
 //!
-//! Not here yet: start-up, MMU, interrupt-free NIC queues (virtio-net first). They come with the
-//! boards that boot; until then every line here also runs, and is tested, on the development host.
+//! All but `machine` also runs, and is tested, on the development host: drivers against devices made of Rust, nodes over
+//! the in-memory pair. Boards are crates under `boards/`.
 
+pub mod arena;
 pub mod barrier;
 mod clock;
 pub mod control;
+pub mod devicetree;
 pub mod dma;
 pub mod e1000e;
+pub mod lossy;
 #[cfg(all(target_arch = "aarch64", target_os = "none"))]
 pub mod machine;
 pub mod mmio;
+pub mod node;
 pub mod pci;
 pub mod pl011;
 mod run;

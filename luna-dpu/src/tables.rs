@@ -79,6 +79,8 @@ impl<const C: usize, const F: usize, const S: usize, const R: usize, const O: us
     }
 
     /// The tables, the first time; `None` ever after, on every core.
+    #[cold]
+    #[inline(never)]
     pub fn take(&'static self) -> Option<Storage<'static>> {
         let mut storage = None;
         self.taken.call_once(|| {

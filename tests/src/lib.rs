@@ -4,6 +4,7 @@
 //! Everything here runs both ends in one thread on a clock of its own, so that two runs do exactly the same.
 
 pub mod callgrind;
+pub mod dpu;
 pub mod echo;
 pub mod fig16;
 #[cfg(feature = "dpdk")]

@@ -1,13 +1,24 @@
-//! The image.
+//! The image: from the first instruction in Rust to the nodes at work.
+
+mod cores;
+mod devices;
 
 use core::ptr::{self, NonNull};
 
 use aarch64_rt::{InitialPagetable, entry, exception_handlers, initial_pagetable};
+use luna_dpu::arena::Arena;
+use luna_dpu::control::NetArgs;
+use luna_dpu::devicetree::{Conduit, DeviceTree};
 use luna_dpu::machine::{self, Exceptions, ExitBy, console};
 use luna_dpu::mmio::Mmio;
+use luna_dpu::node::{Die, Rings, Settings};
 use luna_dpu::say;
+use luna_dpu::virtio::net::{NetConfig, NetDevice};
 
-/// A gigabyte, the size of the blocks that the first table maps.
+use cores::Work;
+use devices::Devices;
+
+/// A gigabyte, the size of the blocks that the table maps.
 const GIB: usize = 1 << 30;
 /// Valid block, accessed; device memory (attribute 0), never executed.
 const DEVICE: usize = 1 | 1 << 10 | 1 << 53 | 1 << 54;
@@ -28,19 +39,110 @@ initial_pagetable!({
 exception_handlers!(Exceptions);
 entry!(main);
 
+/// RAM begins here, and QEMU puts the device tree here.
+const RAM: usize = GIB;
+/// As much RAM as the table maps.
+const MOST_RAM: usize = GIB;
 const UART: usize = 0x0900_0000;
+/// Rings and control structures of all devices.
+const RINGS: usize = 1 << 20;
+/// Descriptors of a receive and of a transmit ring.
+const RX_SIZE: u16 = 256;
+const TX_SIZE: u16 = 256;
+
+unsafe extern "C" {
+    /// The first address behind the image and its stacks.
+    static dma_region: u8;
+}
+
+/// Ends with a line and an exit code when something that is needed is not there.
+fn give_up(what: core::fmt::Arguments<'_>) -> ! {
+    say!("cannot go on: {what}");
+    machine::exit(2)
+}
+
+/// Registers at an address of the first table's device memory.
+fn device(address: usize, len: usize) -> Mmio {
+    let base = NonNull::new(ptr::with_exposed_provenance_mut(address)).unwrap_or(NonNull::dangling());
+    // SAFETY: this file's constants and BARs that were given addresses of the PCI window: device memory for good, of which
+    // nothing else in the program makes references.
+    unsafe { Mmio::new(base, len) }
+}
 
 fn main(_: u64, _: u64, _: u64, _: u64) -> ! {
     machine::enable_simd();
     machine::exit_by(ExitBy::Semihosting);
-    // SAFETY: the PL011 of this machine, mapped as device memory for good.
-    let uart = unsafe { Mmio::new(NonNull::new_unchecked(ptr::with_exposed_provenance_mut(UART)), 0x1000) };
-    console().open(uart);
-    say!(
-        "luna on qemu-virt: EL{}, core {:#x}, counter {} Hz",
-        machine::level(),
-        machine::core_id(),
-        machine::counter_frequency()
-    );
-    machine::exit(0)
+    console().open(device(UART, 0x1000));
+    let hz = machine::counter_frequency();
+    say!("luna on qemu-virt: EL{}, core {:#x}, counter {hz} Hz", machine::level(), machine::core_id());
+    // SAFETY: QEMU's device tree, in RAM that the image leaves alone, or zeros.
+    let tree = match unsafe { DeviceTree::at(ptr::with_exposed_provenance(RAM)) } {
+        Ok(tree) => tree,
+        Err(e) => give_up(format_args!("{e}")),
+    };
+    let arena = memory(&tree);
+    let settings = Settings::parse(tree.bootargs).unwrap_or_else(|e| give_up(format_args!("{e}")));
+    let net = NetArgs::parse(tree.bootargs).unwrap_or_else(|e| give_up(format_args!("{e}")));
+    match settings.die {
+        Some(Die::Panic) => panic!("asked to panic"),
+        // SAFETY: nothing is mapped there: this ends in the exception handler.
+        Some(Die::Fault) => unsafe { ptr::without_provenance_mut::<u32>(0x80_0000_0000 - 4).write_volatile(1) },
+        None => {}
+    }
+    #[cfg(feature = "pair")]
+    cores::pair(arena, settings, hz);
+    #[cfg(not(feature = "pair"))]
+    nodes(&tree, arena, settings, &net, hz)
+}
+
+/// Sets up the devices, and lets a node run on each core.
+#[cfg(not(feature = "pair"))]
+fn nodes(tree: &DeviceTree<'_>, mut arena: Arena, settings: Settings, net: &NetArgs, hz: u64) -> ! {
+    let Some(mut rings) = arena.dma(RINGS) else { give_up(format_args!("no memory for rings")) };
+    let Devices { net: nic, entropy, place } = Devices::find(settings.transports);
+    let seed = devices::seed(entropy, &mut rings, tree.seed);
+    let Some(nic) = nic else { give_up(format_args!("no virtio network device (virtio 1.0 or newer)")) };
+    let config = NetConfig {
+        pairs: settings.cores,
+        packed: settings.rings == Rings::Best,
+        event_idx: settings.events,
+        checksum: settings.checksum,
+        ..NetConfig::default()
+    };
+    let Some(nodes) = arena.put(Default::default()) else { give_up(format_args!("no memory")) };
+    let mut nic = NetDevice::new(nic, config, &mut rings, nodes).unwrap_or_else(|e| give_up(format_args!("{e}")));
+    let info = nic.info();
+    say!("network device: {place}, {}, MTU {}, features {:?}", info.mac, info.mtu, info.features);
+    let mut pairs = heapless::Vec::<_, { luna_dpu::devicetree::MAX_CORES }>::new();
+    for _ in 0..settings.cores {
+        let pair = nic.pair(&mut rings, RX_SIZE, TX_SIZE).unwrap_or_else(|e| give_up(format_args!("{e}")));
+        if pairs.push(pair).is_err() {
+            give_up(format_args!("too many cores"));
+        }
+    }
+    match nic.start(&cores::rss_key(&seed)) {
+        Ok(Some(rss)) => say!("RSS over {} queues, {} entries", rss.pairs, rss.entries),
+        Ok(None) => {}
+        Err(e) => give_up(format_args!("{e}")),
+    }
+    cores::run(tree, pairs, |id, arena, pair| Work { id, pair, arena, settings, net: net.clone(), seed, hz }, arena)
+}
+
+/// RAM behind the image.
+fn memory(tree: &DeviceTree<'_>) -> Arena {
+    let (start, len) = tree.memory;
+    let end = (start.saturating_add(len)).min((RAM + MOST_RAM) as u64) as usize;
+    let first = (&raw const dma_region).addr();
+    if start as usize != RAM || end <= first {
+        give_up(format_args!("RAM of {len:#x} bytes at {start:#x} has no room behind the image"));
+    }
+    let psci = match tree.psci {
+        Some(Conduit::Hvc) => "by HVC",
+        Some(Conduit::Smc) => "by SMC",
+        None => "none",
+    };
+    say!("memory {} MiB, image ends at {first:#x}, {} cores, PSCI {psci}", len >> 20, tree.cores.len());
+    let base = NonNull::new(ptr::with_exposed_provenance_mut(first)).unwrap_or(NonNull::dangling());
+    // SAFETY: RAM behind everything that the linker placed, mapped as normal memory; devices see it where it is.
+    unsafe { Arena::new(base, end - first, 0) }
 }

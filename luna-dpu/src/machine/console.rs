@@ -21,11 +21,15 @@ pub fn console() -> Console {
 
 impl Console {
     /// From now on lines go to the UART at `registers`.
+    #[cold]
+    #[inline(never)]
     pub fn open(&self, registers: Mmio) {
         *CONSOLE.lock() = Some(Pl011::new(registers));
     }
 
     /// One line, whole: other cores wait.
+    #[cold]
+    #[inline(never)]
     pub fn line(&self, text: fmt::Arguments<'_>) {
         if let Some(uart) = CONSOLE.lock().as_mut() {
             // A UART refuses nothing.
@@ -34,6 +38,8 @@ impl Console {
     }
 
     /// One line, from a core that is about to stop, which may itself hold the console: it is taken after a while.
+    #[cold]
+    #[inline(never)]
     pub fn last_line(&self, text: fmt::Arguments<'_>) {
         for _ in 0..1_000_000 {
             if let Some(mut console) = CONSOLE.try_lock() {

@@ -80,8 +80,8 @@ fn end(what: &str, state: &RegisterStateRef<'_>) -> ! {
         state.elr,
         state.spsr
     ));
-    for (i, pair) in state.registers.chunks(4).enumerate() {
-        console.last_line(format_args!("  x{:<2} {pair:#018x?}", i * 4));
+    for (i, value) in state.registers.iter().enumerate() {
+        console.last_line(format_args!("  x{i:<2} {value:#018x}"));
     }
     exit(EXIT_PANIC)
 }

@@ -30,6 +30,8 @@ pub fn exit_by(by: ExitBy) {
 }
 
 /// Ends the image: all cores where the machine can do that, else this one. Not 0 means failure.
+#[cold]
+#[inline(never)]
 pub fn exit(code: u32) -> ! {
     // At most one attempt: an exception on the way out comes back here.
     match BY.swap(ExitBy::Stop as u8, Ordering::Relaxed) {

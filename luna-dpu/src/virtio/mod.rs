@@ -7,6 +7,8 @@
 //! What a device says is checked before it is used: lengths, ids, indices. What makes no sense is a [`ring::Fault`]: the
 //! ring takes nothing more from this device, gives it nothing more, and keeps what the device may still write to.
 
+mod any;
+mod entropy;
 mod features;
 mod mmio;
 pub mod net;
@@ -14,6 +16,8 @@ mod pci;
 pub mod ring;
 mod transport;
 
+pub use any::AnyTransport;
+pub use entropy::{ENTROPY_SIZE, random_seed};
 pub use features::{Features, feature};
 pub use mmio::MmioTransport;
 pub use pci::{PciError, PciTransport, device_type as pci_device_type};

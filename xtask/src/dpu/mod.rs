@@ -1,7 +1,10 @@
-//! `cargo xtask dpu build|run|test`: images of boards, in QEMU.
+//! `cargo xtask dpu build|run|test|size`: images of boards, in QEMU.
 
 mod qemu;
+mod size;
+mod test;
 pub(crate) mod toolchain;
+mod vhost;
 
 use core::time::Duration;
 use std::path::PathBuf;
@@ -25,8 +28,12 @@ pub(crate) struct Args {
 enum Verb {
     /// Build an image
     Build(Common),
-    /// Build an image, boot it, and show what it says
+    /// Boot an image and let it call luna-host over DPDK's vhost port; with `--append`, only boot it
     Run(Run),
+    /// Boot an image in every way there is, against luna-host's RPC service and benchmark
+    Test(Test),
+    /// What an image takes and what a request costs; no atomics on the packet path
+    Size(Common),
 }
 
 /// What every verb takes.
@@ -44,9 +51,22 @@ struct Common {
 struct Run {
     #[command(flatten)]
     common: Common,
-    /// What the device tree's `chosen` node hands to the image
-    #[arg(long, value_name = "ARGS", default_value = "")]
-    append: String,
+    /// Boot without a network, with these words for the image
+    #[arg(long, value_name = "WORDS")]
+    append: Option<String>,
+    #[command(flatten)]
+    load: vhost::Load,
+}
+
+#[derive(clap::Args)]
+struct Test {
+    #[command(flatten)]
+    common: Common,
+    /// Part of a case's name
+    case: Option<String>,
+    /// Show what both ends say
+    #[arg(long)]
+    verbose: bool,
 }
 
 /// Machines that there is an image for.
@@ -73,9 +93,24 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         }
         Verb::Run(run) => {
             let image = build(&run.common)?;
-            let mut machine = qemu::Machine::virt().append(&run.append).boot(&image)?;
+            let Some(words) = &run.append else {
+                vhost::run(&image, run.load, run.common.yes)?;
+                return Ok(ExitCode::SUCCESS);
+            };
+            let mut machine = qemu::Machine::virt().append(words).boot(&image)?;
             let status = machine.wait(Some(Duration::from_secs(600)), |line| println!("{}", line.text))?;
             Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Verb::Size(common) => {
+            let image = std::fs::read(build(common)?)?;
+            // Feature by feature in one directory: the file is the last one's.
+            let pair = build_with(&Toolchain::find(|_| Ok(()))?, common.board, &["--features", "pair"])?;
+            size::run(&image, &pair)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Test(args) => {
+            test::run(&build(&args.common)?, args.case.as_deref(), args.verbose)?;
+            Ok(ExitCode::SUCCESS)
         }
     }
 }
@@ -84,13 +119,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 fn build(common: &Common) -> Result<PathBuf> {
     let toolchain = Toolchain::find(|packages| setup::install_missing(packages, common.yes))?;
     setup::install_missing(crate::packages::EMULATOR, common.yes)?;
-    build_with(&toolchain, common.board)
+    build_with(&toolchain, common.board, &[])
 }
 
-fn build_with(toolchain: &Toolchain, board: Board) -> Result<PathBuf> {
+fn build_with(toolchain: &Toolchain, board: Board, features: &[&str]) -> Result<PathBuf> {
     let dir = cargo::target_dir().join("dpu");
     let mut command = toolchain.cargo(&["build", "--profile", "image", "-p", board.package()]);
-    command.arg("--target-dir").arg(&dir);
+    command.args(features).arg("--target-dir").arg(&dir);
     let status = command.status()?;
     if !status.success() {
         bail!("the image of {} does not build ({status})", board.package());

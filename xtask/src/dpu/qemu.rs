@@ -17,7 +17,7 @@ pub(crate) struct Machine {
 impl Machine {
     /// `virt`: no network yet.
     pub(crate) fn virt() -> Self {
-        let args = "-machine virt,gic-version=3 -cpu cortex-a72 -accel tcg,thread=multi -m 256M -nodefaults -display none -serial stdio \
+        let args = "-machine virt,gic-version=3 -cpu cortex-a72 -accel tcg -m 256M -nodefaults -display none -serial stdio \
                     -no-reboot -semihosting-config enable=on,target=native";
         Self { args: args.split_whitespace().map(str::to_owned).collect(), append: String::new() }
     }

@@ -48,6 +48,7 @@ pub(crate) const STEPS: &[Step] = &[
     step("loom", "the return list and the pair's ring in every interleaving of threads (loom)", loom),
     step("asan", "luna-core's tests under AddressSanitizer (nightly)", asan),
     dpdk_step("valgrind", "luna-core's Zbuf tests under Valgrind", valgrind),
+    dpdk_step("dpu", "an image without an operating system, in QEMU, against luna-host", dpu),
     step("benches", "every bench compiles and runs once", benches),
     dpdk_step("smoltcp", "instructions per RPC beside smoltcp's stay within the limit", smoltcp),
 ];
@@ -195,6 +196,11 @@ fn valgrind(runner: &mut Runner) -> Result<Outcome> {
     // Valgrind is some thirty times slower.
     command.env("PROPTEST_CASES", "16");
     runner.run_tests(command)?;
+    Ok(Outcome::Done)
+}
+
+fn dpu(runner: &mut Runner) -> Result<Outcome> {
+    runner.run_tests(cargo(&["xtask", "dpu", "test", "--yes"]))?;
     Ok(Outcome::Done)
 }
 

@@ -20,6 +20,9 @@ const COMMAND_LEN: usize = 2 + 4 + 2 + 2 + 2 * TABLE + 2 + 1 + 40;
 /// Looks at the ring before a command counts as refused.
 const PATIENCE: u32 = 100_000_000;
 
+/// Descriptors of the control queue.
+pub const CONTROL_SIZE: usize = 4;
+
 /// Which flow goes to which queue.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rss {
@@ -67,11 +70,6 @@ pub(super) struct Control<'m, R> {
     bell: Doorbell<R>,
     /// Command with data, and behind it the device's answer.
     memory: DmaPiece,
-}
-
-impl<R> Control<'_, R> {
-    /// Descriptors.
-    pub(super) const SIZE: usize = 4;
 }
 
 impl<'m, R: Registers> Control<'m, R> {

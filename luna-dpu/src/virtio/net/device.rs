@@ -2,11 +2,10 @@
 
 use luna_core::nic::Caps;
 use luna_core::wire::MacAddr;
-use luna_core::zbuf::{DeviceKey, Pool};
 
-use super::control::{Control, Rss};
-use super::queue::{MAX_SEGMENTS, NetQueue, Parts, QueueMemory};
-use crate::dma::{DmaArea, DmaSync};
+use super::control::{CONTROL_SIZE, Control, Rss};
+use super::queue::{MAX_SEGMENTS, QueuePair, RingMemory};
+use crate::dma::DmaArea;
 use crate::virtio::features::{Features, feature};
 use crate::virtio::ring::{Layout, Node, Ring, RingConfig};
 use crate::virtio::transport::{DeviceType, InitError, Transport, begin, finish};
@@ -60,7 +59,7 @@ pub struct NetInfo {
     pub max_pairs: u16,
 }
 
-/// A network device under set-up: [`NetDevice::new`], a [`NetDevice::queue`] for each pair, [`NetDevice::start`].
+/// A network device under set-up: [`NetDevice::new`], a [`NetDevice::pair`] for each core, [`NetDevice::start`].
 pub struct NetDevice<'m, T: Transport> {
     transport: T,
     info: NetInfo,
@@ -78,7 +77,7 @@ impl<'m, T: Transport> NetDevice<'m, T> {
         mut transport: T,
         config: NetConfig,
         area: &mut DmaArea,
-        control_nodes: &'m mut [Node<()>; Control::<()>::SIZE],
+        control_nodes: &'m mut [Node<()>; CONTROL_SIZE],
     ) -> Result<Self, InitError> {
         if transport.device_type() != DeviceType::NET {
             return Err(InitError::WrongType(transport.device_type()));
@@ -116,7 +115,8 @@ impl<'m, T: Transport> NetDevice<'m, T> {
         if features.has(feature::NET_CTRL_VQ) {
             // Behind all pairs that the device has, used or not.
             let queue = 2 * max_pairs;
-            let ring = this.ring(queue, Control::<()>::SIZE as u16, area, &mut control_nodes[..])?;
+            let RingMemory { config, memory } = this.ring_memory(queue, CONTROL_SIZE as u16, area)?;
+            let ring = Ring::new(config, memory, control_nodes).ok_or(InitError::NoMemory)?;
             let bell = this.transport.doorbell(queue);
             this.control = Some(Control::new(ring, bell, area).ok_or(InitError::NoMemory)?);
         }
@@ -129,14 +129,8 @@ impl<'m, T: Transport> NetDevice<'m, T> {
         self.info
     }
 
-    /// A ring of as many descriptors as there are nodes, for queue `queue`.
-    fn ring<O>(
-        &mut self,
-        queue: u16,
-        size: u16,
-        area: &mut DmaArea,
-        nodes: &'m mut [Node<O>],
-    ) -> Result<Ring<'m, O>, InitError> {
+    /// Memory for queue `queue`, which the device is told of.
+    fn ring_memory(&mut self, queue: u16, size: u16, area: &mut DmaArea) -> Result<RingMemory, InitError> {
         match self.transport.queue_limit(queue) {
             0 => return Err(InitError::NoQueue(queue)),
             limit if limit < size => return Err(InitError::QueueTooSmall(queue, limit)),
@@ -147,31 +141,27 @@ impl<'m, T: Transport> NetDevice<'m, T> {
         let config = RingConfig { layout, size, event_idx: features.has(feature::EVENT_IDX) };
         // A page: what an IOMMU protects at the least.
         let memory = area.take(config.memory(), 4096).ok_or(InitError::NoMemory)?;
-        let ring = Ring::new(config, memory, nodes).ok_or(InitError::NoMemory)?;
-        self.transport.set_queue(queue, size, ring.addresses());
-        Ok(ring)
+        self.transport.set_queue(queue, size, config.addresses(&memory));
+        Ok(RingMemory { config, memory })
     }
 
-    /// The next pair of queues, receiving into objs of `rx_pool`. It may go to the core that will own it.
+    /// The next pair of queues, with so many descriptors to receive and to send. What it returns may go to the core that
+    /// will own it.
     ///
     /// # Errors
     /// [`InitError`].
-    pub fn queue<D: DmaSync>(
+    pub fn pair(
         &mut self,
         area: &mut DmaArea,
-        memory: QueueMemory<'m>,
-        rx_pool: &'m Pool,
-        header_pool: &'m Pool,
-        sync: D,
-    ) -> Result<NetQueue<'m, T::Registers, D>, InitError> {
+        rx_size: u16,
+        tx_size: u16,
+    ) -> Result<QueuePair<T::Registers>, InitError> {
         let pair = self.made;
         if pair >= self.info.pairs {
             return Err(InitError::NoQueue(2 * pair));
         }
-        let QueueMemory { rx, tx } = memory;
-        let (rx_size, tx_size) = (rx.len() as u16, tx.len() as u16);
-        let rx = self.ring(2 * pair, rx_size, area, rx)?;
-        let tx = self.ring(2 * pair + 1, tx_size, area, tx)?;
+        let rx = self.ring_memory(2 * pair, rx_size, area)?;
+        let tx = self.ring_memory(2 * pair + 1, tx_size, area)?;
         self.made += 1;
         let NetInfo { features, mac, mtu, .. } = self.info;
         let caps = Caps {
@@ -179,18 +169,16 @@ impl<'m, T: Transport> NetDevice<'m, T> {
             mtu,
             max_tx_segments: MAX_SEGMENTS,
             tx_checksum: features.has(feature::NET_CSUM),
-            foreign: rx_pool.zones().next().is_some_and(|zone| zone.key() == DeviceKey::default()),
+            // What a device key is for, this device has no field.
+            foreign: true,
             prompt_completion: true,
         };
-        NetQueue::new(Parts {
+        Ok(QueuePair {
             caps,
             rx,
             tx,
             rx_bell: self.transport.doorbell(2 * pair),
             tx_bell: self.transport.doorbell(2 * pair + 1),
-            rx_pool,
-            header_pool,
-            sync,
             guest_csum: features.has(feature::NET_GUEST_CSUM),
         })
     }

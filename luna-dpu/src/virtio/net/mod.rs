@@ -5,7 +5,10 @@ mod device;
 mod header;
 mod queue;
 
-pub use control::Rss;
+pub use control::{CONTROL_SIZE, Rss};
 pub use device::{NetConfig, NetDevice, NetInfo};
 pub use header::HEADER_LEN;
-pub use queue::{NetFaults, NetQueue, QueueMemory};
+pub use queue::{NetFaults, NetQueue, QueueMemory, QueuePair};
+
+#[cfg(test)]
+mod tests;

@@ -11,10 +11,13 @@ use luna_core::wire::RxChecksum;
 use luna_core::zbuf::{Frag, FragRef, IoAddr, Pool, ZbufMut};
 
 use super::header::{HEADER_LEN, Header};
-use crate::dma::DmaSync;
+use crate::dma::{DmaPiece, DmaSync};
 use crate::mmio::Registers;
-use crate::virtio::ring::{Buffer, Fault, Node, Ring};
+use crate::virtio::ring::{Buffer, Fault, Node, Ring, RingConfig};
 use crate::virtio::transport::{Doorbell, InitError};
+
+/// Looks for sent frames, without any, after which the device is reminded of them: a millisecond or so.
+const REMIND_EVERY: u32 = 4096;
 
 /// What a driver remembers of its descriptors, for one pair of queues.
 pub struct QueueMemory<'m> {
@@ -50,26 +53,51 @@ pub struct NetQueue<'m, R, D> {
     guest_csum: bool,
     /// Buffers that belong to a frame which is being dropped.
     skip: u16,
+    /// Looks for sent frames in a row that found none, with some under way.
+    waited: u32,
     stats: QueueStats,
     faults: NetFaults,
 }
 
-/// All that a queue is made of.
-pub(super) struct Parts<'m, R, D> {
+/// A ring to be.
+#[derive(Debug)]
+pub(super) struct RingMemory {
+    pub(super) config: RingConfig,
+    pub(super) memory: DmaPiece,
+}
+
+/// A pair of queues on its way to the core that will own it.
+#[derive(Debug)]
+pub struct QueuePair<R> {
     pub(super) caps: Caps,
-    pub(super) rx: Ring<'m, ZbufMut>,
-    pub(super) tx: Ring<'m, Frag>,
+    pub(super) rx: RingMemory,
+    pub(super) tx: RingMemory,
     pub(super) rx_bell: Doorbell<R>,
     pub(super) tx_bell: Doorbell<R>,
-    pub(super) rx_pool: &'m Pool,
-    pub(super) header_pool: &'m Pool,
-    pub(super) sync: D,
     pub(super) guest_csum: bool,
 }
 
-impl<'m, R: Registers, D: DmaSync> NetQueue<'m, R, D> {
-    pub(super) fn new(parts: Parts<'m, R, D>) -> Result<Self, InitError> {
-        let Parts { caps, rx, tx, rx_bell, tx_bell, rx_pool, header_pool, sync, guest_csum } = parts;
+impl<R: Registers> QueuePair<R> {
+    /// What the queue will be like.
+    #[must_use]
+    pub fn caps(&self) -> &Caps {
+        &self.caps
+    }
+
+    /// The queue, on its core, with as many nodes as descriptors, receiving into objs of `rx_pool`. Nothing is posted yet.
+    ///
+    /// # Errors
+    /// [`InitError`] when memory and device do not go together.
+    pub fn open<'m, D: DmaSync>(
+        self,
+        memory: QueueMemory<'m>,
+        rx_pool: &'m Pool,
+        header_pool: &'m Pool,
+        sync: D,
+    ) -> Result<NetQueue<'m, R, D>, InitError> {
+        let Self { caps, rx, tx, rx_bell, tx_bell, guest_csum } = self;
+        let rx = Ring::new(rx.config, rx.memory, memory.rx).ok_or(InitError::NoMemory)?;
+        let tx = Ring::new(tx.config, tx.memory, memory.tx).ok_or(InitError::NoMemory)?;
         // VLAN tag included.
         let max_frame = u32::from(caps.mtu) + 18;
         if rx_pool.layout().prefix < HEADER_LEN || header_pool.layout().prefix < HEADER_LEN {
@@ -78,7 +106,7 @@ impl<'m, R: Registers, D: DmaSync> NetQueue<'m, R, D> {
         if rx_pool.data_capacity() < max_frame {
             return Err(InitError::Pool("receive objs are smaller than a frame of the MTU"));
         }
-        Ok(Self {
+        Ok(NetQueue {
             caps,
             rx,
             tx,
@@ -90,11 +118,14 @@ impl<'m, R: Registers, D: DmaSync> NetQueue<'m, R, D> {
             max_frame,
             guest_csum,
             skip: 0,
+            waited: 0,
             stats: QueueStats::default(),
             faults: NetFaults::default(),
         })
     }
+}
 
+impl<R: Registers, D: DmaSync> NetQueue<'_, R, D> {
     /// What the device did wrong, once it did: the queue is of no use any more.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
@@ -176,6 +207,15 @@ impl<'m, R: Registers, D: DmaSync> NetQueue<'m, R, D> {
             frames += 1;
         }
         frames
+    }
+
+    /// Rings for what was rung for before: a device may have missed it (QEMU 7.2 does, when the backend of a packed
+    /// queue with an event index was busy).
+    #[cold]
+    fn remind(&self) {
+        if self.tx.fault().is_none() {
+            self.tx_bell.ring();
+        }
     }
 
     /// Descriptors that a frame takes; `None` when a fragment was revoked.
@@ -324,7 +364,16 @@ impl<R: Registers, D: DmaSync> NicQueue for NetQueue<'_, R, D> {
 
     #[inline(always)]
     fn reap(&mut self) -> usize {
-        self.reap_sent()
+        let frames = self.reap_sent();
+        if frames > 0 || self.tx.in_flight() == 0 {
+            self.waited = 0;
+        } else {
+            self.waited = self.waited.wrapping_add(1);
+            if self.waited.is_multiple_of(REMIND_EVERY) {
+                self.remind();
+            }
+        }
+        frames
     }
 
     fn stats(&self) -> QueueStats {

@@ -82,6 +82,16 @@ impl RingConfig {
             Layout::Packed => packed::memory(self.size),
         }
     }
+
+    /// Where the device finds the parts of a ring in `memory`.
+    #[must_use]
+    pub fn addresses(self, memory: &DmaPiece) -> RingAddresses {
+        let (driver, device) = match self.layout {
+            Layout::Split => (split::avail_at(self.size), split::used_at(self.size)),
+            Layout::Packed => (packed::driver_at(self.size), packed::device_at(self.size)),
+        };
+        RingAddresses { descriptors: memory.io(0), driver: memory.io(driver), device: memory.io(device) }
+    }
 }
 
 enum Kind {
@@ -113,19 +123,10 @@ impl<'m, T> Ring<'m, T> {
             return None;
         }
         let kind = match layout {
-            Layout::Split => Kind::Split(Split::new(memory, size, event_idx)),
-            Layout::Packed => Kind::Packed(Packed::new(memory, size, event_idx)),
+            Layout::Split => Kind::Split(Split::new(&memory, size, event_idx)),
+            Layout::Packed => Kind::Packed(Packed::new(&memory, size, event_idx)),
         };
         Some(Self { nodes: Nodes::new(nodes), kind, fault: None })
-    }
-
-    /// Where the device finds the ring.
-    #[must_use]
-    pub fn addresses(&self) -> RingAddresses {
-        match &self.kind {
-            Kind::Split(ring) => ring.addresses(),
-            Kind::Packed(ring) => ring.addresses(),
-        }
     }
 
     /// Descriptors that are free.
@@ -159,10 +160,10 @@ impl<'m, T> Ring<'m, T> {
         let id = self.nodes.begin();
         match &mut self.kind {
             Kind::Split(ring) => ring.describe(id, None, buffer),
-            Kind::Packed(ring) => ring.describe(buffer),
+            Kind::Packed(ring) => ring.describe(id, buffer),
         }
         self.nodes.hold(id, obj);
-        self.end(id, id, 1);
+        self.end(id, 1);
         Ok(())
     }
 
@@ -181,24 +182,24 @@ impl<'m, T> Ring<'m, T> {
             }
             match &mut self.kind {
                 Kind::Split(ring) => ring.describe(id, (count > 0).then_some(last), buffer),
-                Kind::Packed(ring) => ring.describe(buffer),
+                Kind::Packed(ring) => ring.describe(head, buffer),
             }
             self.nodes.hold(id, obj);
             last = id;
             count += 1;
         }
         if count > 0 {
-            self.end(head, last, count);
+            self.end(head, count);
         }
         usize::from(count)
     }
 
     #[inline(always)]
-    fn end(&mut self, head: u16, last: u16, count: u16) {
-        self.nodes.end(head, last, count);
+    fn end(&mut self, head: u16, count: u16) {
+        self.nodes.end(head, count);
         match &mut self.kind {
             Kind::Split(ring) => ring.end(head),
-            Kind::Packed(ring) => ring.end(head, count),
+            Kind::Packed(ring) => ring.end(count),
         }
     }
 

@@ -76,9 +76,9 @@ impl<'m, T> Nodes<'m, T> {
         self.at(from).next = to;
     }
 
-    /// The chain from `head` to `last` is complete.
+    /// The chain that begins with `head` is complete.
     #[inline(always)]
-    pub(super) fn end(&mut self, head: u16, _last: u16, count: u16) {
+    pub(super) fn end(&mut self, head: u16, count: u16) {
         self.at(head).chain = count;
         self.in_flight += 1;
     }

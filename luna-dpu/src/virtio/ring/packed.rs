@@ -4,7 +4,6 @@ use super::shared::Shared;
 use super::{Buffer, Fault, Returned};
 use crate::barrier;
 use crate::dma::DmaPiece;
-use crate::virtio::transport::RingAddresses;
 
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -53,17 +52,16 @@ pub(super) struct Packed {
     used_wrap: bool,
     /// Descriptors published since the device was last looked at.
     unannounced: u16,
-    addresses: RingAddresses,
 }
 
 impl Packed {
-    pub(super) fn new(memory: DmaPiece, size: u16, event_idx: bool) -> Self {
+    pub(super) fn new(memory: &DmaPiece, size: u16, event_idx: bool) -> Self {
         let (driver, device) = (driver_at(size), device_at(size));
-        let driver_events: Shared<u16> = Shared::new(&memory, driver, 2);
+        let driver_events: Shared<u16> = Shared::new(memory, driver, 2);
         driver_events.write(1, EVENTS_DISABLE);
         Self {
-            ring: Shared::new(&memory, 0, size),
-            device_events: Shared::new(&memory, device, 2),
+            ring: Shared::new(memory, 0, size),
+            device_events: Shared::new(memory, device, 2),
             size,
             event_idx,
             next: 0,
@@ -73,16 +71,7 @@ impl Packed {
             used: 0,
             used_wrap: true,
             unannounced: 0,
-            addresses: RingAddresses {
-                descriptors: memory.io(0),
-                driver: memory.io(driver),
-                device: memory.io(device),
-            },
         }
-    }
-
-    pub(super) fn addresses(&self) -> RingAddresses {
-        self.addresses
     }
 
     #[inline(always)]
@@ -97,9 +86,11 @@ impl Packed {
         unsafe { self.flags_at(i).write_volatile(flags) };
     }
 
-    /// Fills the next descriptor of the chain. Its first one's flags wait for the end.
+    /// Fills the next descriptor of the chain whose buffer id is `head`. Its first one's flags wait for the end.
+    ///
+    /// The id counts in the last one; devices that take it from the first (QEMU before 9.1) are served too.
     #[inline(always)]
-    pub(super) fn describe(&mut self, buffer: Buffer) {
+    pub(super) fn describe(&mut self, head: u16, buffer: Buffer) {
         let Buffer { addr, len, device_writes } = buffer;
         let at = self.next.wrapping_add(self.described);
         let wrap = self.wrap ^ (at >= self.size);
@@ -110,6 +101,7 @@ impl Packed {
             let d = self.ring.at(at).as_ptr();
             (&raw mut (*d).addr).write_volatile(addr.0);
             (&raw mut (*d).len).write_volatile(len);
+            (&raw mut (*d).id).write_volatile(head);
         }
         if self.described == 0 {
             self.first_flags = flags;
@@ -128,12 +120,9 @@ impl Packed {
         self.described += 1;
     }
 
-    /// Ends a chain of `count` descriptors whose buffer id is `head`, and makes it available.
+    /// Ends a chain of `count` descriptors, and makes it available.
     #[inline(always)]
-    pub(super) fn end(&mut self, head: u16, count: u16) {
-        let last = self.next.wrapping_add(count - 1);
-        // SAFETY: as in `describe`.
-        unsafe { (&raw mut (*self.ring.at(last).as_ptr()).id).write_volatile(head) };
+    pub(super) fn end(&mut self, count: u16) {
         barrier::write();
         self.write_flags(self.next, self.first_flags);
         self.described = 0;

@@ -5,7 +5,6 @@ use super::shared::Shared;
 use super::{Buffer, Fault, Returned};
 use crate::barrier;
 use crate::dma::DmaPiece;
-use crate::virtio::transport::RingAddresses;
 
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -63,17 +62,16 @@ pub(super) struct Split {
     taken: u16,
     /// The device's index as last read.
     seen: u16,
-    addresses: RingAddresses,
 }
 
 impl Split {
-    pub(super) fn new(memory: DmaPiece, size: u16, event_idx: bool) -> Self {
+    pub(super) fn new(memory: &DmaPiece, size: u16, event_idx: bool) -> Self {
         let (avail, used) = (avail_at(size), used_at(size));
-        let field = |at| Shared::new(&memory, at, 1);
+        let field = |at| Shared::new(memory, at, 1);
         let this = Self {
-            table: Shared::new(&memory, 0, size),
-            avail: Shared::new(&memory, avail + 4, size),
-            used: Shared::new(&memory, used + 4, size),
+            table: Shared::new(memory, 0, size),
+            avail: Shared::new(memory, avail + 4, size),
+            used: Shared::new(memory, used + 4, size),
             avail_flags: field(avail),
             avail_idx: field(avail + 2),
             used_event: field(avail + 4 + 2 * usize::from(size)),
@@ -85,17 +83,12 @@ impl Split {
             published: 0,
             taken: 0,
             seen: 0,
-            addresses: RingAddresses { descriptors: memory.io(0), driver: memory.io(avail), device: memory.io(used) },
         };
         // With EVENT_IDX flags are not looked at: the index to be told at is then kept one behind, which is one
         // interrupt in 65,536 that nobody takes.
         this.avail_flags.write(0, if event_idx { 0 } else { NO_INTERRUPT });
         this.used_event.write(0, u16::MAX);
         this
-    }
-
-    pub(super) fn addresses(&self) -> RingAddresses {
-        self.addresses
     }
 
     /// Fills descriptor `id`, and links it behind `previous`.

@@ -39,8 +39,9 @@ fn configs() -> impl Iterator<Item = RingConfig> {
 impl Pair {
     fn new(config: RingConfig) -> Self {
         let nodes: Vec<Node<Obj>> = (0..config.size).map(|_| Node::EMPTY).collect();
-        let ring = Ring::new(config, piece(config), Vec::leak(nodes)).unwrap();
-        let device = FakeDevice::new(config, ring.addresses());
+        let memory = piece(config);
+        let device = FakeDevice::new(config, config.addresses(&memory));
+        let ring = Ring::new(config, memory, Vec::leak(nodes)).unwrap();
         Self { ring, device, alive: Rc::default(), next: 0 }
     }
 

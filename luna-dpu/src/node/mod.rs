@@ -1,0 +1,21 @@
+//! What an image does: on each core a stack with its queue and its control plane, an RPC echo service, and, when asked to,
+//! the benchmark's client (paper §8.1.1).
+//!
+//! Nothing here knows hardware: it is tested on the development host over the in-memory pair. A board makes the queue,
+//! the memory and the clock, and calls [`Node::new`] and [`Node::run`].
+
+mod app;
+mod bench;
+mod pair;
+mod pattern;
+mod run;
+mod settings;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+pub use app::{Lane, Sessions};
+pub use bench::{BenchError, BenchReport};
+pub use pair::{PairReport, bytes_per_connection, run_pair};
+pub use run::{Ending, Node, NodeParts, NodeReport};
+pub use settings::{Die, Rings, Settings, SettingsError, Transports};

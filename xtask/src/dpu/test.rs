@@ -1,0 +1,234 @@
+//! `cargo xtask dpu test`: an image against luna-host's RPC service and benchmark over QEMU's datagram sockets, which
+//! need no privileges; and what it says when something is not there.
+
+use core::time::Duration;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use super::qemu::Machine;
+use crate::cargo::{cargo, target_dir};
+use crate::process::Process;
+
+/// What one case may take, on a machine that others use too.
+const PATIENCE: Duration = Duration::from_secs(150);
+
+/// The other end of the link.
+#[derive(Clone, Debug)]
+enum Peer {
+    /// None.
+    Nobody,
+    /// Echo.
+    Serve { loss: u16 },
+    /// Requests.
+    Bench { size: u32, count: u32, depth: u16, loss: u16 },
+    /// ARP and echo requests.
+    Ping(u16),
+}
+
+/// One boot.
+struct Case {
+    name: String,
+    machine: &'static str,
+    nic: Nic,
+    append: String,
+    peer: Peer,
+    /// What the image's exit code and one of its lines must be. No code: it is stopped when the peer is done.
+    code: Option<i32>,
+    says: &'static str,
+}
+
+/// The network device.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Nic {
+    None,
+    Mmio,
+    /// Before virtio 1.
+    Legacy,
+    Pci,
+}
+
+impl Nic {
+    fn args(self) -> &'static [&'static str] {
+        match self {
+            Self::None => &[],
+            Self::Mmio => &[
+                "-global",
+                "virtio-mmio.force-legacy=false",
+                "-device",
+                "virtio-net-device,netdev=n0,mac=02:00:00:00:00:02,packed=on",
+            ],
+            Self::Legacy => &["-device", "virtio-net-device,netdev=n0,mac=02:00:00:00:00:02"],
+            Self::Pci => {
+                &["-device", "virtio-net-pci,netdev=n0,mac=02:00:00:00:00:02,packed=on,disable-legacy=on,romfile="]
+            }
+        }
+    }
+}
+
+const PLAIN: &str = "";
+const NET: &str = "net.addr=10.0.0.2/24 net.detect=off peer=10.0.0.1@02:00:00:00:00:01";
+
+fn case(name: &str, nic: Nic, append: &str, peer: Peer, code: Option<i32>, says: &'static str) -> Case {
+    Case { name: name.into(), machine: PLAIN, nic, append: append.into(), peer, code, says }
+}
+
+/// All of them. `count`s are for an emulated core.
+fn cases() -> Vec<Case> {
+    let mut all = vec![
+        case("no network device", Nic::None, NET, Peer::Nobody, Some(2), "no virtio network device"),
+        case("a device before virtio 1", Nic::Legacy, NET, Peer::Nobody, Some(2), "no virtio network device"),
+        case("arguments that are not understood", Nic::Mmio, "size=much", Peer::Nobody, Some(2), "expected size=BYTES"),
+        case("no address", Nic::Mmio, "", Peer::Nobody, Some(1), "no address"),
+        case("more cores than there are", Nic::Mmio, "cores=2", Peer::Nobody, Some(2), "cannot go on"),
+        case("a panic", Nic::None, "die=panic", Peer::Nobody, Some(101), "asked to panic"),
+        case("a data abort", Nic::None, "die=fault", Peer::Nobody, Some(101), "data abort"),
+        case("ARP and echo", Nic::Mmio, "net.addr=10.0.0.2/24 net.detect=off", Peer::Ping(40), None, "core 0"),
+    ];
+    all.push(Case {
+        machine: "-cpu max -machine virt,gic-version=3,virtualization=on",
+        ..case("EL2, RNDR", Nic::None, NET, Peer::Nobody, Some(2), "EL2")
+    });
+    for (nic, transport) in [(Nic::Mmio, "MMIO"), (Nic::Pci, "PCI")] {
+        for rings in ["split", "packed"] {
+            for (size, count, loss) in [(4096, 400, 0), (65536, 40, 0), (4096, 300, 10)] {
+                let words = format!("{NET} rings={rings} loss={loss} patience=120");
+                let lossy = if loss > 0 { ", 1 % loss" } else { "" };
+                all.push(case(
+                    &format!("{transport}, {rings} rings: {size} byte requests of the image's{lossy}"),
+                    nic,
+                    &format!("{words} connect=10.0.0.1:7480 size={size} count={count} depth=4"),
+                    Peer::Serve { loss },
+                    Some(0),
+                    "bench completed",
+                ));
+            }
+            all.push(case(
+                &format!("{transport}, {rings} rings: requests to the image"),
+                nic,
+                &format!("{NET} rings={rings} until=1"),
+                Peer::Bench { size: 4096, count: 400, depth: 4, loss: 0 },
+                Some(0),
+                "served 4",
+            ));
+        }
+    }
+    all.push(case(
+        "64 KiB requests to the image, 1 % loss",
+        Nic::Mmio,
+        &format!("{NET} until=1 loss=10"),
+        Peer::Bench { size: 65536, count: 40, depth: 4, loss: 10 },
+        Some(0),
+        "served 4",
+    ));
+    all
+}
+
+/// Runs all cases whose name contains `filter`.
+pub(super) fn run(image: &Path, filter: Option<&str>, verbose: bool) -> Result<()> {
+    let peer = build_peer()?;
+    let dir = tempfile::tempdir().context("cannot make a directory for sockets")?;
+    let mut passed = 0;
+    let mut failed = Vec::new();
+    for case in cases() {
+        if filter.is_some_and(|f| !case.name.contains(f)) {
+            continue;
+        }
+        let start = Instant::now();
+        match play(&case, image, &peer, dir.path(), verbose) {
+            Ok(()) => {
+                passed += 1;
+                println!("ok    {:5.1} s  {}", start.elapsed().as_secs_f64(), case.name);
+            }
+            Err(e) => {
+                crate::interrupt::check()?;
+                println!("FAIL  {:5.1} s  {}: {e:#}", start.elapsed().as_secs_f64(), case.name);
+                failed.push(case.name);
+            }
+        }
+    }
+    if !failed.is_empty() {
+        bail!("{} of {} cases failed: {}", failed.len(), passed + failed.len(), failed.join("; "));
+    }
+    if passed == 0 {
+        bail!("no case has such a name");
+    }
+    println!("test result: ok. {passed} passed; 0 failed; 0 ignored; 0 measured; 0 filtered out");
+    Ok(())
+}
+
+fn build_peer() -> Result<PathBuf> {
+    let status = cargo(&["build", "--quiet", "--release", "-p", "luna-tests", "--bin", "dpu_peer"]).status()?;
+    if !status.success() {
+        bail!("the host's end does not build ({status})");
+    }
+    Ok(target_dir().join("release/dpu_peer"))
+}
+
+fn play(case: &Case, image: &Path, peer: &Path, dir: &Path, verbose: bool) -> Result<()> {
+    let (ours, theirs) = (dir.join("host"), dir.join("qemu"));
+    // Sockets of the case before.
+    _ = std::fs::remove_file(&theirs);
+    let mut other = start_peer(&case.peer, peer, &ours, &theirs)?;
+    let mut machine = Machine::virt().args(&case.machine.split_whitespace().collect::<Vec<_>>());
+    if case.nic != Nic::None {
+        let (ours, theirs) = (ours.display(), theirs.display());
+        let link = format!("dgram,id=n0,local.type=unix,local.path={theirs},remote.type=unix,remote.path={ours}");
+        machine = machine.args(&["-netdev", &link]).args(case.nic.args());
+    }
+    let mut qemu = machine.append(&case.append).boot(image)?;
+    if case.code.is_none() {
+        qemu.wait_for_line(case.says, PATIENCE)?;
+        return finish(other.as_mut(), verbose);
+    }
+    let mut said = false;
+    let mut lines = Vec::new();
+    let status = qemu.wait(Some(PATIENCE), |line| {
+        said |= line.text.contains(case.says);
+        lines.push(line.text.clone());
+    })?;
+    if verbose {
+        println!("{}", lines.join("\n"));
+    }
+    if status.code() != case.code || !said {
+        bail!("{status}, not {:?} with \"{}\":\n{}", case.code, case.says, lines.join("\n"));
+    }
+    finish(other.as_mut(), verbose)
+}
+
+fn finish(peer: Option<&mut Process>, verbose: bool) -> Result<()> {
+    if let Some(peer) = peer {
+        peer.wait_success(PATIENCE)?;
+        if verbose {
+            println!("{}", peer.stdout());
+        }
+    }
+    Ok(())
+}
+
+fn start_peer(peer: &Peer, program: &Path, ours: &Path, theirs: &Path) -> Result<Option<Process>> {
+    let mut command = Command::new(program);
+    command.arg("--local").arg(ours).arg("--remote").arg(theirs).args(["--patience", "120"]);
+    let mut words = |list: &[(&str, u32)]| {
+        for (name, value) in list {
+            command.arg(name).arg(value.to_string());
+        }
+    };
+    match *peer {
+        Peer::Nobody => return Ok(None),
+        Peer::Serve { loss } => {
+            words(&[("--loss", loss.into())]);
+            command.arg("--serve");
+            let mut process = Process::spawn("the host's end", command)?;
+            process.wait_for_line("listening", Duration::from_secs(20))?;
+            return Ok(Some(process));
+        }
+        Peer::Bench { size, count, depth, loss } => {
+            words(&[("--size", size), ("--count", count), ("--depth", depth.into()), ("--loss", loss.into())]);
+        }
+        Peer::Ping(count) => words(&[("--ping", count.into())]),
+    }
+    Ok(Some(Process::spawn("the host's end", command)?))
+}
