@@ -32,7 +32,7 @@ pub fn ping(local: &Path, remote: &Path, count: u16, patience: Duration) -> Resu
             std::thread::sleep(Duration::from_millis(100));
             continue;
         }
-        if let Some(mac) = receive(&socket, |frame| arp_answer(frame)) {
+        if let Some(mac) = receive(&socket, arp_answer) {
             break mac;
         }
     };
