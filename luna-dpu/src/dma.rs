@@ -2,7 +2,7 @@
 //!
 //! On most machines devices snoop the caches and there is nothing to do ([`Coherent`]). Some DPUs' do not: there data
 //! must be written back before the device reads it, and a cache must not hold (or write back over) what the device
-//! writes ([`NonCoherent`]). Rings are small and touched all the time: such boards map them uncached, so that the seam is
+//! writes (`NonCoherent`). Rings are small and touched all the time: such boards map them uncached, so that the seam is
 //! for objs only, whose size is a multiple of 64 bytes: whole cache lines of nobody else.
 
 use core::ptr::NonNull;
