@@ -23,6 +23,8 @@ pub mod socket;
 pub mod stack;
 pub mod tcp;
 pub mod time;
+#[cfg(target_arch = "x86_64")]
+mod wide_sum;
 pub mod wire;
 pub mod zbuf;
 

@@ -25,7 +25,7 @@ fn bench(c: &mut Criterion, stack: &str, make: impl Fn(Scenario) -> Box<dyn FnMu
     for mtu in [1500, 9000] {
         for depth in [1, 16] {
             for checksums in [false, true] {
-                let mut run = make(Scenario { mtu, depth, size: 4096, checksums });
+                let mut run = make(Scenario::new(4096, mtu, depth, checksums));
                 let sums = if checksums { "software" } else { "offloaded" };
                 group.bench_function(format!("MTU {mtu}/depth {depth}/checksums {sums}"), |b| b.iter_custom(&mut run));
             }

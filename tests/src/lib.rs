@@ -3,6 +3,7 @@
 //!
 //! Everything here runs both ends in one thread on a clock of its own, so that two runs do exactly the same.
 
+pub mod account;
 pub mod callgrind;
 pub mod dpu;
 pub mod echo;

@@ -2,6 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
+/// What the server answers with, as many bytes as it was asked with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum Answer {
+    /// The request's own payload: the objs that it arrived in.
+    #[default]
+    Echo,
+    /// A buffer of its own, filled anew for each request with a byte that it takes from the request.
+    Touch,
+}
+
 /// A closed loop of echo RPCs over one connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Scenario {
@@ -13,11 +23,29 @@ pub struct Scenario {
     pub size: u32,
     /// Checksums in software; otherwise as if the port did them.
     pub checksums: bool,
+    /// What the server answers with.
+    pub answer: Answer,
+    /// Payloads carry a CRC-32C of the RPC layer, made and verified.
+    pub digest: bool,
 }
 
 impl Scenario {
     /// The one that gates: 4 KiB, MTU 1500, depth 1, checksums offloaded.
-    pub const GATE: Self = Self { mtu: 1500, depth: 1, size: 4096, checksums: false };
+    pub const GATE: Self = Self::new(4096, 1500, 1, false);
+
+    /// A plain echo without payload digest.
+    #[must_use]
+    pub const fn new(size: u32, mtu: u16, depth: usize, checksums: bool) -> Self {
+        Self { mtu, depth, size, checksums, answer: Answer::Echo, digest: false }
+    }
+
+    /// In words: the same in budgets and tables.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let size = if self.size < 1024 { format!("{} B", self.size) } else { format!("{} KiB", self.size / 1024) };
+        let checksums = if self.checksums { "software" } else { "offloaded" };
+        format!("{size}, MTU {}, checksums {checksums}, depth {}", self.mtu, self.depth)
+    }
 }
 
 /// What a run did, both ends together.

@@ -2,10 +2,10 @@
 
 use heapless::VecView;
 use luna_core::nic::NicQueue;
-use luna_core::rpc::{ByteStream, StreamError};
+use luna_core::rpc::{ByteStream, HEADER_LEN, StreamError};
 use luna_core::stack::{ConnId, Cx, SendError};
 use luna_core::time::Instant;
-use luna_core::zbuf::{Frag, Zbuf, ZbufMut};
+use luna_core::zbuf::{Frag, ZbufMut};
 
 /// For the length of a callback, or outside of one.
 pub struct ConnStream<'c, 's, 'm, Q> {
@@ -18,6 +18,7 @@ pub struct ConnStream<'c, 's, 'm, Q> {
 fn unsent(e: SendError) -> StreamError {
     match e {
         SendError::Full => StreamError::Full,
+        SendError::NoObj => StreamError::NoObj,
         _ => StreamError::Closed,
     }
 }
@@ -28,14 +29,15 @@ impl<Q: NicQueue> ByteStream for ConnStream<'_, '_, '_, Q> {
         self.cx.send(self.conn, iov, token).map_err(unsent)
     }
 
-    #[inline]
-    fn send_headed(&mut self, head: Zbuf, iov: &mut VecView<Frag>, token: u64) -> Result<(), StreamError> {
-        self.cx.send_headed(self.conn, head, iov, token).map_err(unsent)
-    }
-
-    #[inline]
-    fn alloc_len(&mut self, len: u32) -> Option<ZbufMut> {
-        self.cx.header_pool(self.conn).ok()?.alloc_len(len)
+    #[inline(always)]
+    fn send_frame(
+        &mut self,
+        head: &[u8; HEADER_LEN],
+        metadata: &[u8],
+        iov: &mut VecView<Frag>,
+        token: Option<u64>,
+    ) -> Result<(), StreamError> {
+        self.cx.send_message(self.conn, [head, metadata], iov, token).map_err(unsent)
     }
 
     #[inline]

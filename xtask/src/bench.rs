@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: criterion benches, and instructions per RPC beside smoltcp's.
+//! `cargo xtask bench`: criterion benches, and the account of instructions per RPC.
 
 use std::process::{Command, ExitCode};
 
@@ -14,7 +14,7 @@ pub(crate) const CRITERION: &[&str] = &["-p", "luna-tests", "--bench", "*"];
 pub(crate) struct Args {
     /// Only criterion benches whose name contains this
     filter: Option<String>,
-    /// Only the instruction comparison
+    /// Only the account of instructions per RPC, by scenario and stage
     #[arg(long, conflicts_with = "filter")]
     instructions: bool,
 }
@@ -26,14 +26,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         run_shown(cargo(&[&["bench"], CRITERION, &["--"], &filter].concat()))?;
     }
     if args.filter.is_none() {
-        run_shown(comparison())?;
+        run_shown(instructions(&[]))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The instruction comparison: prints its table, and fails when Luna's echo takes more of smoltcp's than its limit.
-pub(crate) fn comparison() -> Command {
-    cargo(&["bench", "-p", "luna-tests", "--bench", "instructions"])
+/// The account of instructions per RPC: prints it, and fails when a budget or the limit beside smoltcp is exceeded.
+pub(crate) fn instructions(args: &[&str]) -> Command {
+    cargo(&[&["bench", "-p", "luna-tests", "--bench", "instructions", "--"], args].concat())
 }
 
 fn run_shown(mut command: Command) -> Result<()> {

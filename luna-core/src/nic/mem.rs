@@ -186,16 +186,19 @@ impl NicQueue for MemQueue<'_, '_> {
         let meta = RxMeta { checksum: *checksum, rss_hash: 0 };
         let before = burst.len();
         let mut bytes = 0;
-        burst.fill(|| {
-            let (parcel, posted) = end.rx.exchange(|| pool.alloc().map(Parcel::new))?;
+        let next = |frame: &mut core::mem::MaybeUninit<RxFrame>| {
+            let Some((parcel, posted)) = end.rx.exchange(|| pool.alloc().map(Parcel::new)) else { return false };
             if !posted {
                 stats.rx_no_obj += 1;
             }
             // SAFETY: this queue posts objs of this pool only, and the other end fills them in their slots.
             let buf = unsafe { parcel.open_own(pool) };
             bytes += u64::from(buf.len());
-            Some(RxFrame { data: buf.freeze(), meta })
-        });
+            frame.write(RxFrame { data: buf.freeze(), meta });
+            true
+        };
+        // SAFETY: it wrote the frame when it says so.
+        unsafe { burst.fill(next) };
         stats.rx_frames += (burst.len() - before) as u64;
         stats.rx_bytes += bytes;
         if burst.is_empty() && end.rx.has_room() {

@@ -92,12 +92,15 @@ impl RxBurst {
     }
 
     /// Adds frames until `next` has none or the burst is full.
+    ///
+    /// # Safety
+    /// `next` returns true when it has written the frame, and only then.
     #[inline(always)]
-    pub(crate) fn fill(&mut self, mut next: impl FnMut() -> Option<RxFrame>) {
+    pub(crate) unsafe fn fill(&mut self, mut next: impl FnMut(&mut core::mem::MaybeUninit<RxFrame>) -> bool) {
         let mut len = self.len;
-        for slot in self.frames.get_mut(len..).unwrap_or_default() {
-            let Some(frame) = next() else { break };
-            slot.write(frame);
+        while let Some(slot) = self.frames.get_mut(len)
+            && next(slot)
+        {
             len += 1;
         }
         self.len = len;

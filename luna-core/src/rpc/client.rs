@@ -16,7 +16,7 @@ use crate::zbuf::Frag;
 pub struct CallId(pub(super) u64);
 
 impl CallId {
-    /// As a number: what the stream gets as the token of the call's frame.
+    /// As a number: what the stream gets as the token of the call's frame, if its payload has foreign memory.
     #[must_use]
     #[inline]
     pub const fn to_bits(self) -> u64 {
@@ -51,7 +51,7 @@ fn wire_deadline(deadline: Duration) -> u32 {
 }
 
 impl Core<'_> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn call<S: ByteStream>(
         &mut self,
         stream: &mut S,

@@ -70,7 +70,7 @@ impl<S: ByteStream> SessionCx<'_, '_, S> {
     ///
     /// # Errors
     /// Nothing was sent and `payload` is untouched.
-    #[inline]
+    #[inline(always)]
     pub fn call(
         &mut self,
         method: u16,
@@ -93,7 +93,7 @@ impl<S: ByteStream> SessionCx<'_, '_, S> {
     /// # Errors
     /// Nothing was sent and `payload` is untouched. After [`ReplyError::Stream`] the request may be detached, to be
     /// answered when there is room.
-    #[inline]
+    #[inline(always)]
     pub fn reply(&mut self, status: Status, metadata: &[u8], payload: &mut VecView<Frag>) -> Result<(), ReplyError> {
         if !self.in_request {
             return Err(ReplyError::NothingToAnswer);

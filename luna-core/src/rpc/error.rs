@@ -15,6 +15,8 @@ pub enum StreamError {
     TooLarge,
     /// Foreign memory in it was revoked.
     Revoked,
+    /// No obj for the frame's head.
+    NoObj,
 }
 
 /// Why a call was not made. The payload is still the caller's, nothing was sent.
@@ -105,6 +107,7 @@ impl fmt::Display for StreamError {
             Self::Closed => "the stream is closed for sending",
             Self::TooLarge => "more than the stream can hold",
             Self::Revoked => "a fragment's memory was revoked",
+            Self::NoObj => "no obj for the frame's head",
         })
     }
 }

@@ -79,14 +79,21 @@ impl Gather {
         self.push(chunk, copies)
     }
 
+    /// Whether `len` bytes of `chunk` would be kept as they are: not packed, nor too much.
+    #[inline(always)]
+    pub(super) fn takes_whole(&self, len: u32, chunk: &Zbuf) -> bool {
+        let size = chunk.true_size();
+        len >= size / SMALL && self.held.saturating_add(size) <= self.budget && !self.is_full()
+    }
+
     /// [`Gather::retain`] of a chunk that is neither packed nor too much; the bytes it holds, or the chunk.
     #[inline(always)]
     pub(super) fn retain_whole(&mut self, chunk: Zbuf) -> Result<u32, Zbuf> {
-        let size = chunk.true_size();
-        let held = self.held.saturating_add(size);
-        if chunk.len() < size / SMALL || held > self.budget || self.is_full() {
+        if !self.takes_whole(chunk.len(), &chunk) {
             return Err(chunk);
         }
+        let size = chunk.true_size();
+        let held = self.held.saturating_add(size);
         self.append_chunk(chunk);
         self.held = held;
         Ok(size)

@@ -1,6 +1,7 @@
 //! From bytes to frames: head, metadata and payload, however the stream cuts them.
 
 mod deliver;
+mod whole;
 
 use super::client::CallId;
 use super::error::{BodyError, SessionError};
@@ -11,7 +12,7 @@ use super::server::{Answer, Current};
 use super::session::{MAX_METADATA, Session};
 use super::stream::ByteStream;
 use crate::crc32c;
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 use crate::zbuf::{CopyCounter, Zbuf};
 
 /// What the next byte belongs to.
@@ -89,10 +90,6 @@ impl Receiver {
         self.gather.held()
     }
 
-    pub(super) fn is_between_frames(&self) -> bool {
-        self.stage == Stage::Head && self.got == 0
-    }
-
     /// Nothing more is going to arrive.
     pub(super) fn forget_payload(&mut self) {
         self.gather.clear();
@@ -120,12 +117,30 @@ impl Receiver {
         self.plain && len == self.missing && len != 0 && !self.gather.is_full()
     }
 
+    /// Whether so many bytes complete such a payload and go on behind it.
+    #[inline(always)]
+    pub(super) fn completes_within(&self, len: u32) -> bool {
+        self.plain && len > self.missing && self.missing != 0 && !self.gather.is_full()
+    }
+
+    /// Bytes of payload that are not here.
+    #[inline(always)]
+    pub(super) fn missing(&self) -> u32 {
+        self.missing
+    }
+
     /// Keeps them.
     #[inline]
     pub(super) fn complete(&mut self, chunk: Zbuf, copies: &mut CopyCounter) {
         self.missing = 0;
         let kept = self.gather.push(chunk, copies);
         debug_assert!(kept.is_ok(), "there was room");
+    }
+
+    /// Whether nothing of the next frame is here.
+    #[inline(always)]
+    pub(super) fn is_between_frames(&self) -> bool {
+        self.stage == Stage::Head && self.got == 0
     }
 
     /// Whether the frame is here with all that belongs to it.
@@ -267,10 +282,7 @@ impl Session<'_> {
         rx.sink = Sink::Gather;
         rx.plain = header.payload_len <= rx.gather_limit && !header.flags.has_payload_crc();
         if header.kind == Kind::Request {
-            rx.deadline = match header.deadline_us {
-                0 => Instant::FAR,
-                us => stream.now() + Duration::from_micros(u64::from(us)),
-            };
+            rx.deadline = whole::deadline_of(header, stream);
             if header.payload_len > rx.gather_limit {
                 return self.begin_streamed_request(stream, handler);
             }

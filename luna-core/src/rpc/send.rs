@@ -13,7 +13,6 @@ use crate::zbuf::Frag;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Unsent {
     TooLarge,
-    NoObj,
     Stream(StreamError),
 }
 
@@ -21,7 +20,7 @@ impl From<Unsent> for CallError {
     fn from(e: Unsent) -> Self {
         match e {
             Unsent::TooLarge => Self::TooLarge,
-            Unsent::NoObj => Self::NoObj,
+            Unsent::Stream(StreamError::NoObj) => Self::NoObj,
             Unsent::Stream(e) => Self::Stream(e),
         }
     }
@@ -31,14 +30,15 @@ impl From<Unsent> for ReplyError {
     fn from(e: Unsent) -> Self {
         match e {
             Unsent::TooLarge => Self::TooLarge,
-            Unsent::NoObj => Self::NoObj,
+            Unsent::Stream(StreamError::NoObj) => Self::NoObj,
             Unsent::Stream(e) => Self::Stream(e),
         }
     }
 }
 
 impl Core<'_> {
-    /// Sends `header` (whose lengths and payload CRC are filled in here), `metadata` and `payload`. Inlined where every
+    /// Sends `header` (whose lengths and payload CRC are filled in here), `metadata` and `payload`; the stream reports `token`
+    /// once it has released foreign memory. Inlined where every
     /// call and every answer comes by: most of the header is constant there.
     #[inline(always)]
     pub(super) fn send_frame<S: ByteStream>(
@@ -52,10 +52,17 @@ impl Core<'_> {
         if self.ended {
             return Err(Unsent::Stream(StreamError::Closed));
         }
-        let payload_len: u64 = payload.iter().map(|frag| u64::from(frag.len())).sum();
-        let limits = &self.limits;
-        let room = payload.len() < payload.capacity();
-        if metadata.len() > limits.metadata as usize || payload_len > u64::from(limits.payload) || !room {
+        let most = u64::from(self.limits.payload);
+        let mut payload_len = 0;
+        let mut foreign = false;
+        for frag in payload.iter() {
+            payload_len += u64::from(frag.len());
+            foreign |= frag.is_foreign();
+            if payload_len > most {
+                return Err(Unsent::TooLarge);
+            }
+        }
+        if metadata.len() > self.limits.metadata as usize || payload.len() == payload.capacity() {
             return Err(Unsent::TooLarge);
         }
         header.metadata_len = metadata.len() as u32;
@@ -63,13 +70,11 @@ impl Core<'_> {
         if self.payload_crc {
             add_payload_crc(&mut header, payload);
         }
-        let mut head = stream.alloc_len((HEADER_LEN + metadata.len()) as u32).ok_or(Unsent::NoObj)?;
-        let (fixed, rest) = head.split_first_chunk_mut::<HEADER_LEN>().ok_or(Unsent::NoObj)?;
-        header.write(fixed);
-        if !metadata.is_empty() {
-            rest.copy_from_slice(metadata);
-        }
-        stream.send_headed(head.freeze(), payload, token).map_err(Unsent::Stream)?;
+        let mut head = [0; HEADER_LEN];
+        header.write(&mut head);
+        // Whoever lent foreign memory waits to hear that it is free; for all else there are counts.
+        let token = foreign.then_some(token);
+        stream.send_frame(&head, metadata, payload, token).map_err(Unsent::Stream)?;
         self.counters.frames_out += 1;
         Ok(())
     }

@@ -76,7 +76,7 @@ fn response(id: u64, status: Status) -> FrameHeader {
 
 impl Core<'_> {
     /// Answers the request at hand.
-    #[inline]
+    #[inline(always)]
     pub(super) fn reply<S: ByteStream>(
         &mut self,
         stream: &mut S,

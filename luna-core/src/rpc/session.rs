@@ -147,8 +147,8 @@ impl<'m> Session<'m> {
         if self.rx.keeps(data.len()) { self.rx.try_keep(data) } else { Err(data) }
     }
 
-    /// The long way. Apart, so that the short one has no frame to set up.
-    #[inline(never)]
+    /// The long way. Whoever wants the short one without it tries [`Session::try_keep`] first.
+    #[inline]
     fn take_frames<S: ByteStream, H: Handler>(
         &mut self,
         data: Zbuf,
@@ -162,10 +162,21 @@ impl<'m> Session<'m> {
             self.core.send_owed(stream);
         }
         let mut rest = Some(data);
-        while let Some(data) = rest {
+        while let Some(mut data) = rest {
+            if self.rx.is_between_frames() {
+                match self.take_whole(data, stream, handler) {
+                    Ok(Some(left)) => data = left,
+                    Ok(None) => break,
+                    Err(e) => return Err(self.fail(e)),
+                }
+            }
             if self.rx.completes(data.len()) {
                 self.rx.complete(data, &mut self.core.counters.copy_break);
                 rest = None;
+            } else if self.rx.completes_within(data.len()) {
+                let end = data.split_to(self.rx.missing());
+                self.rx.complete(end, &mut self.core.counters.copy_break);
+                rest = Some(data);
             } else {
                 rest = match self.advance(data, stream, handler) {
                     Ok(rest) => rest,

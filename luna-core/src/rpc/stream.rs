@@ -3,9 +3,10 @@
 use heapless::VecView;
 
 use super::error::StreamError;
+use super::frame::HEADER_LEN;
 use super::gather::MAX_CHUNKS;
 use crate::time::Instant;
-use crate::zbuf::{Frag, Zbuf, ZbufMut};
+use crate::zbuf::{Frag, ZbufMut};
 
 /// An I/O vector to send: as many pieces as an incoming payload can have, and room for the frame's head in front.
 pub type FragVec = heapless::Vec<Frag, { MAX_CHUNKS + 1 }>;
@@ -18,27 +19,31 @@ pub trait ByteStream {
     /// Nothing was taken and `iov` is untouched.
     fn send(&mut self, iov: &mut VecView<Frag>, token: u64) -> Result<(), StreamError>;
 
-    /// Queues `head` (copied behind a protocol header, see [`Frag::header`]) and then all of `iov`, which has room for
-    /// it: streams that do not need that room have their own version of this.
+    /// Queues a frame: its `head` and `metadata`, which are copied, and all of `iov`, which has room for one more piece and
+    /// is drained. With a `token` the stream says when it releases the data. Streams that copy small things better than
+    /// into an obj each have their own version of this.
     ///
     /// # Errors
-    /// Nothing was taken and `iov` is untouched; `head` is gone.
+    /// Nothing was taken and `iov` is untouched.
     #[inline]
-    fn send_headed(&mut self, head: Zbuf, iov: &mut VecView<Frag>, token: u64) -> Result<(), StreamError> {
-        iov.insert(0, Frag::header(head)).map_err(|_| StreamError::Full)?;
-        let sent = self.send(iov, token);
+    fn send_frame(
+        &mut self,
+        head: &[u8; HEADER_LEN],
+        metadata: &[u8],
+        iov: &mut VecView<Frag>,
+        token: Option<u64>,
+    ) -> Result<(), StreamError> {
+        let mut obj = self.alloc().ok_or(StreamError::NoObj)?;
+        let bytes = obj.append((HEADER_LEN + metadata.len()) as u32).ok_or(StreamError::NoObj)?;
+        let (first, rest) = bytes.split_at_mut(HEADER_LEN);
+        first.copy_from_slice(head);
+        rest.copy_from_slice(metadata);
+        iov.insert(0, Frag::header(obj.freeze())).map_err(|_| StreamError::Full)?;
+        let sent = self.send(iov, token.unwrap_or_default());
         if sent.is_err() && iov.first().is_some_and(Frag::is_header) {
             iov.remove(0);
         }
         sent
-    }
-
-    /// An obj with its first `len` bytes in use, to be written.
-    #[inline]
-    fn alloc_len(&mut self, len: u32) -> Option<ZbufMut> {
-        let mut obj = self.alloc()?;
-        obj.append(len)?;
-        Some(obj)
     }
 
     /// An empty obj for a frame's head: 40 bytes and the metadata.

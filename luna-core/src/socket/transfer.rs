@@ -16,7 +16,7 @@ fn reserve(capacity: usize) -> usize {
 fn refused(e: SendError) -> SocketError {
     match e {
         SendError::Full => SocketError::WouldBlock,
-        SendError::TooLarge => SocketError::NoMemory,
+        SendError::TooLarge | SendError::NoObj => SocketError::NoMemory,
         SendError::Empty => SocketError::InvalidValue,
         SendError::Closing | SendError::Stale | SendError::Revoked => SocketError::Pipe,
     }

@@ -7,6 +7,7 @@
 use super::Stack;
 use crate::nic::{NicQueue, TxFrags, TxMeta};
 use crate::slab::NIL;
+use crate::tcp::connection::Flags;
 use crate::tcp::segments::{Segment, SegmentFlags};
 use crate::tcp::send_queue::{Cursor, PlainGather, SendQueue};
 use crate::time::Instant;
@@ -15,50 +16,60 @@ use crate::wire::{PLAIN_HEADER_LEN, tcp_checksum, write_tcp_checksum};
 /// Where TCP begins in a plain header.
 const L4: usize = 34;
 
+/// Flags of connections whose output is not plain.
+#[inline(always)]
+fn not_plain() -> Flags {
+    let mut f = crate::tcp::ecn::careful_flags();
+    f.set_fin_queued(true);
+    f
+}
+
 impl<Q: NicQueue> Stack<'_, Q> {
     /// Sends what can be sent plainly. True when nothing is left to send.
-    #[inline]
+    #[inline(always)]
     pub(super) fn output_burst(&mut self, slot: u32) -> bool {
         let c = self.conns.at_mut(slot);
-        let mut unsent = c.unsent();
-        if c.flags.fin_queued() || unsent == 0 {
-            return unsent == 0 && !c.flags.fin_queued();
+        let (mut seq, end) = (c.snd_nxt, c.send.end);
+        if c.flags.bits() & not_plain().bits() != 0 || seq == end {
+            return seq == end && !c.flags.fin_queued();
         }
         let Some(path) = self.paths.get_mut(usize::from(c.path)) else { return false };
-        let caps = path.queue.caps();
-        let offload = caps.tx_checksum;
-        let max_frags = caps.max_tx_frags();
-        let Some(template) = &c.cold.template else { return false };
-        let careful = c.flags.bits() & crate::tcp::ecn::careful_flags().bits() != 0;
-        if careful || c.has_sack_blocks() || !c.flags.timestamps() {
+        let queue = &mut path.queue;
+        let caps = queue.caps();
+        let (offload, max_frags) = (caps.tx_checksum, caps.max_tx_frags());
+        if c.has_sack_blocks() || !c.flags.timestamps() {
             return false;
         }
         let edge = c.window_edge();
         let window = (edge.distance_from(c.rcv_nxt) >> c.rcv_scale).min(0xffff) as u16;
         let ts = (c.tsval(self.now_ms), c.ts_recent);
-        let Some(plain) = template.plain(c.rcv_nxt, window, ts) else { return false };
-        let meta = TxMeta { l2_len: 14, l3_len: 20, l4_len: 32, ipv6: false, offload_checksum: offload };
+        let Some(template) = &mut c.cold.template else { return false };
+        if !template.prepare_plain(c.rcv_nxt, window, ts) {
+            return false;
+        }
         let mss = u32::from(c.mss);
-        let mut flight = c.in_flight();
-        let window = c.congestion.window().min(c.snd_wnd);
-        let (mut seq, mut at) = (c.snd_nxt, c.send.next);
+        // What both windows allow; neither reaches half of the sequence space.
+        let limit = c.snd_una + c.congestion.window().min(c.snd_wnd);
+        let mut at = c.send.next;
         let (first, now) = (seq, self.now);
         let mut whole = self.segments.available() > 0;
-        while whole && unsent > 0 {
+        while whole && seq != end {
+            let unsent = end.distance_from(seq);
             let len = unsent.min(mss);
-            if flight + len > window || len < mss && self.profiles.at(c.profile).nagle {
+            if (seq + len).after(limit) || len < mss && self.profiles.at(c.profile).nagle {
                 break;
             }
-            let Some(mut header) = path.queue.header_pool().alloc_len(PLAIN_HEADER_LEN as u32) else { break };
+            let Some(mut header) = queue.header_pool().alloc_fresh(PLAIN_HEADER_LEN as u32) else { break };
             let mut frags = TxFrags::new();
             let to = PlainGather { header: &mut header, frags: &mut frags, max_frags, copies: &mut self.copies };
             let (sent, next) = SendQueue::gather_plain(&self.sends, at, len, to);
             if sent == 0 {
                 break;
             }
-            if let Some(out) = header.first_chunk_mut() {
-                plain.emit(out, seq, sent == unsent, sent as u16);
+            if let Some(out) = header.bytes_mut().first_chunk_mut() {
+                template.emit_plain(out, seq, sent == unsent, sent as u16);
             }
+            let mut header = header.into_buf();
             if !offload {
                 let pseudo = template.pseudo_sum(32 + sent);
                 write_tcp_checksum(&mut header, L4, 0);
@@ -66,15 +77,14 @@ impl<Q: NicQueue> Stack<'_, Q> {
                 let sum = tcp_checksum(pseudo, tcp, frags.iter().map(|f| f.bytes().unwrap_or_default()));
                 write_tcp_checksum(&mut header, L4, sum);
             }
-            if path.queue.tx(header, &frags, meta).is_err() {
+            let meta = TxMeta { l2_len: 14, l3_len: 20, l4_len: 32, ipv6: false, offload_checksum: offload };
+            if queue.tx(header, &frags, meta).is_err() {
                 break;
             }
             // A record holds segments of one size: only its last may be shorter.
             whole = sent == len;
             at = next;
             seq += sent;
-            flight += sent;
-            unsent -= sent;
             self.counters.segments_out += 1;
         }
         if seq != first
@@ -94,15 +104,15 @@ impl<Q: NicQueue> Stack<'_, Q> {
             c.ack_at = Instant::FAR;
             c.flags.set_ack_now(false);
             c.flags.set_data_sent(true);
+            let config = self.profiles.at(c.profile);
             if c.rto_at == Instant::FAR {
-                let config = self.profiles.at(c.profile);
                 c.arm_timer(now, config);
                 c.cold.give_up_at = now + config.user_timeout;
-            } else if c.probe_waits_for_one(now) {
-                c.arm_timer(now, self.profiles.at(c.profile));
+            } else if c.probe_waits_for_one(now, config) {
+                c.arm_timer(now, config);
             }
             self.counters.bytes_out += u64::from(len);
         }
-        unsent == 0
+        seq == end
     }
 }

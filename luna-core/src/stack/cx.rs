@@ -9,10 +9,13 @@ use super::flow::FlowKey;
 use super::{Bind, ConnId, ConnectError, ListenError, ListenerId, PathId, SendError, Stack, Stale, listener, path};
 use crate::counters::Counters;
 use crate::nic::NicQueue;
+use crate::tcp::connection::Flags;
+use crate::tcp::send_queue::COPY_MAX;
 use crate::tcp::{ProfileId, State, TcpInfo};
 use crate::time::Instant;
 use crate::wire::MacAddr;
-use crate::zbuf::{Frag, Pool, Zbuf};
+
+use crate::zbuf::{CopyCounter, Frag, Pool, copy_counted, drain_all};
 
 /// Ports that Luna's clients use (paper §7.1).
 pub const CLIENT_PORTS: RangeInclusive<u16> = 61440..=65535;
@@ -57,6 +60,61 @@ impl<Q: NicQueue> Stack<'_, Q> {
             c.flags.set_ack_now(true);
             self.mark_dirty(slot);
         }
+    }
+}
+
+impl<Q: NicQueue> Stack<'_, Q> {
+    /// What a send meets that is not plainly in order: whether it may go on all the same.
+    #[cold]
+    #[inline(never)]
+    fn look_closer(
+        &mut self,
+        slot: u32,
+        iov: &VecView<Frag>,
+        total: u64,
+        parts: u32,
+        foreign: bool,
+    ) -> Result<(), SendError> {
+        if total == 0 {
+            return Err(SendError::Empty);
+        }
+        if foreign && iov.iter().any(Frag::is_revoked) {
+            return Err(SendError::Revoked);
+        }
+        let c = self.conns.at_mut(slot);
+        let limit = u64::from(self.profiles.at(c.profile).snd_buf);
+        if total > limit || parts > self.sends.capacity() {
+            return Err(SendError::TooLarge);
+        }
+        let entries = self.sends.available() < parts;
+        if entries || u64::from(c.send.queued()) + total > limit {
+            c.flags.set_wants_room(true);
+            if entries {
+                self.entries_wanted = self.entries_wanted.max(parts);
+            }
+            self.counters.sends_refused += 1;
+            return Err(SendError::Full);
+        }
+        Ok(())
+    }
+}
+
+/// Flags of connections that take nothing more to send.
+#[inline(always)]
+fn not_sending() -> Flags {
+    let mut f = Flags::default();
+    f.set_fin_queued(true);
+    f.set_aborting(true);
+    f
+}
+
+/// Copies and drops all of `iov`, of our own objs and as long as `to`.
+#[inline(always)]
+fn copy_small(mut to: &mut [u8], iov: &mut VecView<Frag>, copies: &mut CopyCounter) {
+    for frag in drain_all(iov) {
+        let rest = core::mem::take(&mut to);
+        let n = copy_counted(rest, frag.bytes().unwrap_or_default(), copies);
+        to = rest.get_mut(n..).unwrap_or_default();
     }
 }
 
@@ -181,69 +239,128 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
     /// [`SendError`]; `iov` is untouched.
     #[inline]
     pub fn send(&mut self, conn: ConnId, iov: &mut VecView<Frag>, token: u64) -> Result<(), SendError> {
-        self.queue(conn, None, iov, token)
+        self.queue(conn, [&[], &[]], iov, Some(token))
     }
 
-    /// [`Cx::send`] of `head` (see [`Frag::header`]) and then `iov`, which needs no room for it.
+    /// Queues the two parts of `head`, which are copied, and then all of `iov`, or nothing: a message of a protocol above.
+    /// One that is small as a whole (256 bytes, none of them foreign) is copied as a whole. Without a `token` nobody is told
+    /// when it was released.
     ///
     /// # Errors
-    /// [`SendError`], also for an empty head; `iov` is untouched, `head` is gone.
+    /// [`SendError`]; `iov` is untouched.
     #[inline]
-    pub fn send_headed(
+    pub fn send_message(
         &mut self,
         conn: ConnId,
-        head: Zbuf,
+        head: [&[u8]; 2],
         iov: &mut VecView<Frag>,
-        token: u64,
+        token: Option<u64>,
     ) -> Result<(), SendError> {
-        if head.is_empty() {
-            return Err(SendError::Empty);
+        if token.is_none() && head[1].is_empty() && self.queue_usual(conn, head[0], iov) {
+            return Ok(());
         }
-        self.queue(conn, Some(Frag::header(head)), iov, token)
+        self.queue_message(conn, head, iov, token)
+    }
+
+    /// A message of our own objs, whose end nobody waits for, with all the room that it needs. False: nothing was done.
+    #[inline(always)]
+    fn queue_usual(&mut self, conn: ConnId, head: &[u8], iov: &mut VecView<Frag>) -> bool {
+        let s = &mut *self.stack;
+        let Ok(slot) = s.slot_of(conn) else { return false };
+        let c = s.conns.at_mut(slot);
+        if c.state != State::Established || c.flags.bits() & not_sending().bits() != 0 || head.is_empty() {
+            return false;
+        }
+        let Some(path) = s.paths.get_mut(usize::from(c.path)) else { return false };
+        let room = s.profiles.at(c.profile).snd_buf.saturating_sub(c.send.queued()) as usize;
+        let mut total = head.len();
+        for frag in iov.iter() {
+            // A tag makes it longer than any room.
+            total += frag.tagged_len() as usize;
+            if total > room {
+                return false;
+            }
+        }
+        if s.sends.available() as usize <= iov.len() {
+            return false;
+        }
+        if total <= COPY_MAX as usize
+            && let [frag] = iov.as_slice()
+        {
+            let Some(mut to) = path.arena.room(path.queue.header_pool(), total as u32) else { return false };
+            let (first, rest) = to.bytes().split_at_mut(head.len());
+            first.copy_from_slice(head);
+            copy_counted(rest, frag.bytes().unwrap_or_default(), &mut s.copies.small);
+            drop(iov.pop());
+            c.send.push_small(&mut s.sends, to, None, false);
+        } else {
+            let Some(mut to) = path.arena.room(path.queue.header_pool(), head.len() as u32) else { return false };
+            to.bytes().copy_from_slice(head);
+            c.send.push_all(&mut s.sends, Some(to.into_frag(true)), iov, None, false, total as u32);
+        }
+        s.mark_dirty(slot);
+        true
+    }
+
+    #[inline(never)]
+    fn queue_message(
+        &mut self,
+        conn: ConnId,
+        head: [&[u8]; 2],
+        iov: &mut VecView<Frag>,
+        token: Option<u64>,
+    ) -> Result<(), SendError> {
+        self.queue(conn, head, iov, token)
     }
 
     #[inline(always)]
     fn queue(
         &mut self,
         conn: ConnId,
-        head: Option<Frag>,
+        head: [&[u8]; 2],
         iov: &mut VecView<Frag>,
-        token: u64,
+        token: Option<u64>,
     ) -> Result<(), SendError> {
         let s = &mut *self.stack;
         let slot = s.slot_of(conn).map_err(|Stale| SendError::Stale)?;
         let c = s.conns.at_mut(slot);
-        let opening = matches!(c.state, State::SynSent | State::SynReceived);
-        if !(c.state.sends() || opening) || c.flags.fin_queued() || c.flags.aborting() {
+        if !c.state.sends() && !matches!(c.state, State::SynSent | State::SynReceived)
+            || c.flags.bits() & not_sending().bits() != 0
+        {
             return Err(SendError::Closing);
         }
-        let mut total = head.as_ref().map_or(0, |head| u64::from(head.len()));
-        let parts = iov.len() + usize::from(head.is_some());
+        let head_len = head[0].len() + head[1].len();
+        let mut total = head_len as u64;
         let mut foreign = false;
         for frag in iov.iter() {
             total += u64::from(frag.len());
             foreign |= frag.is_foreign();
         }
-        if total == 0 {
-            return Err(SendError::Empty);
+        let parts = iov.len() as u32 + u32::from(head_len > 0);
+        let full = u64::from(c.send.queued()) + total > u64::from(s.profiles.at(c.profile).snd_buf);
+        if total == 0 || foreign || full || s.sends.available() < parts {
+            s.look_closer(slot, iov, total, parts, foreign)?;
         }
-        if foreign && iov.iter().any(Frag::is_revoked) {
-            return Err(SendError::Revoked);
-        }
-        let limit = u64::from(s.profiles.at(c.profile).snd_buf);
-        if total > limit || parts > s.sends.capacity() as usize {
-            return Err(SendError::TooLarge);
-        }
-        let entries = (s.sends.available() as usize) < parts;
-        if entries || u64::from(c.send.queued()) + total > limit {
-            c.flags.set_wants_room(true);
-            if entries {
-                s.entries_wanted = s.entries_wanted.max(parts as u32);
+        let c = s.conns.at_mut(slot);
+        if head_len == 0 {
+            c.send.push_all(&mut s.sends, None, iov, token, foreign, total as u32);
+        } else {
+            let whole = total <= u64::from(COPY_MAX) && !foreign;
+            let len = if whole { total as u32 } else { head_len as u32 };
+            let Some(path) = s.paths.get_mut(usize::from(c.path)) else { return Err(SendError::Stale) };
+            let Some(mut room) = path.arena.room(path.queue.header_pool(), len) else { return Err(SendError::NoObj) };
+            let (first, rest) = room.bytes().split_at_mut(head[0].len());
+            first.copy_from_slice(head[0]);
+            let (second, rest) = rest.split_at_mut(head[1].len());
+            second.copy_from_slice(head[1]);
+            if whole {
+                copy_small(rest, iov, &mut s.copies.small);
+                c.send.push_small(&mut s.sends, room, token, total == head_len as u64);
+            } else {
+                let head = room.into_frag(true);
+                c.send.push_all(&mut s.sends, Some(head), iov, token, foreign, total as u32);
             }
-            s.counters.sends_refused += 1;
-            return Err(SendError::Full);
         }
-        c.send.push_all(&mut s.sends, head, iov, token, foreign, total as u32);
         s.mark_dirty(slot);
         Ok(())
     }

@@ -133,6 +133,8 @@ pub enum SendError {
     TooLarge,
     /// A fragment's memory was revoked.
     Revoked,
+    /// No obj for the message's head, or its pool's objs are smaller: later, perhaps.
+    NoObj,
 }
 
 impl fmt::Display for SendError {
@@ -144,6 +146,7 @@ impl fmt::Display for SendError {
             Self::Empty => "there is nothing to send",
             Self::TooLarge => "one send is larger than the send buffer",
             Self::Revoked => "a fragment's memory was revoked",
+            Self::NoObj => "no obj for the message's head",
         })
     }
 }

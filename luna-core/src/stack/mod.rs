@@ -47,6 +47,7 @@ use crate::tcp::segments::Segments;
 use crate::tcp::send_queue::{OwnFrags, SendEntries};
 use crate::tcp::{AckEnv, Profiles, TcpConfig, TxCopies};
 use crate::time::{Duration, Instant};
+use crate::zbuf::Arena;
 
 pub use cx::{CLIENT_PORTS, Connect, Cx};
 pub use events::{App, CloseReason, Closed, ConnectError, Limit, ListenError, Released, Retained, SendError, Stale};
@@ -238,7 +239,7 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
     pub fn add_path(&mut self, queue: Q, config: PathConfig) -> Result<PathId, ConfigError> {
         path::check(&queue, &config)?;
         let id = self.paths.len() as u8;
-        self.paths.push(Path { queue, config }).map_err(|_| ConfigError::TooManyPaths)?;
+        self.paths.push(Path { arena: Arena::new(), queue, config }).map_err(|_| ConfigError::TooManyPaths)?;
         Ok(PathId(id))
     }
 
@@ -253,7 +254,9 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
         self.turned = now;
         self.now = now;
         self.now_ms = now.as_millis_u32();
-        self.retry_stalled();
+        if self.stalled.head != NIL {
+            self.retry_stalled();
+        }
         let mut frames = 0;
         let mut drained = true;
         for path in 0..self.paths.len() {
@@ -286,6 +289,7 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
         if self.was_busy || fired || self.stalled_busy || self.linger.head != NIL {
             Turn::Busy
         } else {
+            self.paths.iter_mut().for_each(|path| path.arena.give_back());
             let timer = self.wheel.next();
             Turn::IdleUntil(if self.pace.is_empty() { timer } else { timer.min(self.pace.next()) })
         }
@@ -395,11 +399,10 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
         self.dirty.tail = slot;
     }
 
+    /// There are some.
+    #[cold]
     fn retry_stalled(&mut self) {
         let List { head, tail } = core::mem::replace(&mut self.stalled, List::EMPTY);
-        if head == NIL {
-            return;
-        }
         self.stalled_busy = false;
         // The first had its turn: it goes last, or it would take all room again.
         let mut slot = core::mem::replace(&mut self.conns.at_mut(head).next_dirty, NIL);

@@ -6,6 +6,7 @@ use super::{App, CloseReason, Cx, Stack};
 use crate::nic::NicQueue;
 use crate::slab::NIL;
 use crate::tcp::State;
+use crate::tcp::connection::Flags;
 use crate::tcp::segments::{Segment, SegmentFlags};
 use crate::tcp::send_queue::Cursor;
 use crate::time::Instant;
@@ -19,6 +20,18 @@ pub(super) enum Output {
     /// No segment record: again when anything has happened that may have freed one.
     Starved,
     Revoked,
+}
+
+/// Flags of established connections that have more to do than to send new data and acknowledgments.
+#[inline(always)]
+fn unusual() -> Flags {
+    let mut f = Flags::default();
+    f.set_aborting(true);
+    f.set_needs_neighbor(true);
+    f.set_syn_pending(true);
+    f.set_disorder(true);
+    f.set_probe_now(true);
+    f
 }
 
 impl<Q: NicQueue> Stack<'_, Q> {
@@ -41,44 +54,58 @@ impl<Q: NicQueue> Stack<'_, Q> {
             }
             c.flags.set_dirty(false);
             let sent = self.counters.segments_out;
-            if c.state == State::Closed {
-                any = true;
-                self.conns.release(slot);
-                continue;
-            }
-            if c.flags.aborting() {
-                any = true;
-                self.reset_connection(slot);
-                self.over(slot, CloseReason::Aborted, app);
-                continue;
-            }
-            if c.flags.needs_neighbor() && !self.announce_neighbor(slot, app) {
-                any = true;
-                self.arm(slot);
-                continue;
-            }
-            match self.output(slot) {
-                Output::Done => any = true,
-                Output::Stalled => {
+            let plain = c.state == State::Established && c.flags.bits() & unusual().bits() == 0;
+            if plain && self.output_burst(slot) {
+                let c = self.conns.at(slot);
+                if c.ack_owed == 0 && !c.flags.ack_now() || self.output_ack(slot) == Output::Done {
                     any = true;
-                    self.stalled_busy = true;
-                    self.stall(slot);
-                }
-                Output::Starved => {
-                    any |= self.counters.segments_out != sent;
-                    self.stall(slot);
-                }
-                Output::Revoked => {
-                    any = true;
-                    self.counters.revoked += 1;
-                    self.reset_connection(slot);
-                    if self.over(slot, CloseReason::Revoked, app) == Next::Gone {
-                        continue;
-                    }
+                    self.arm(slot);
+                    continue;
                 }
             }
-            self.arm(slot);
+            any |= self.flush_one(slot, plain, sent, app);
         }
+        any
+    }
+
+    /// Whatever a connection has to do. `tried`: all that could be sent plainly was; `sent` is how many segments had left
+    /// before. Returns whether there was any output, or may be soon.
+    #[inline(never)]
+    fn flush_one<A: App<Q>>(&mut self, slot: u32, tried: bool, sent: u64, app: &mut A) -> bool {
+        let c = self.conns.at(slot);
+        if c.state == State::Closed {
+            self.conns.release(slot);
+            return true;
+        }
+        if c.flags.aborting() {
+            self.reset_connection(slot);
+            self.over(slot, CloseReason::Aborted, app);
+            return true;
+        }
+        if c.flags.needs_neighbor() && !self.announce_neighbor(slot, app) {
+            self.arm(slot);
+            return true;
+        }
+        let mut any = true;
+        match self.output(slot, tried) {
+            Output::Done => {}
+            Output::Stalled => {
+                self.stalled_busy = true;
+                self.stall(slot);
+            }
+            Output::Starved => {
+                any = self.counters.segments_out != sent;
+                self.stall(slot);
+            }
+            Output::Revoked => {
+                self.counters.revoked += 1;
+                self.reset_connection(slot);
+                if self.over(slot, CloseReason::Revoked, app) == Next::Gone {
+                    return true;
+                }
+            }
+        }
+        self.arm(slot);
         any
     }
 
@@ -113,12 +140,18 @@ impl<Q: NicQueue> Stack<'_, Q> {
     }
 
     #[inline(always)]
-    fn output(&mut self, slot: u32) -> Output {
+    fn output(&mut self, slot: u32, tried: bool) -> Output {
         let c = self.conns.at(slot);
         if c.flags.syn_pending() || !c.state.synchronised() {
             return self.output_syn(slot);
         }
-        let data = if c.flags.disorder() { self.output_in_disorder(slot) } else { self.output_new(slot) };
+        let data = if c.flags.disorder() {
+            self.output_in_disorder(slot)
+        } else if tried {
+            self.output_rest(slot)
+        } else {
+            self.output_new(slot)
+        };
         // An acknowledgment needs no record, and the peer may wait for it to acknowledge in turn what holds ours.
         if !matches!(data, Output::Done | Output::Starved) {
             return data;
@@ -188,7 +221,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
     }
 
     /// Sends what was never sent, as both windows allow; then FIN, when it is due.
-    #[inline]
+    #[inline(never)]
     pub(super) fn output_new(&mut self, slot: u32) -> Output {
         if self.output_burst(slot) { Output::Done } else { self.output_rest(slot) }
     }
@@ -301,7 +334,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         } else if c.rto_at == Instant::FAR {
             c.arm_timer(now, config);
             c.cold.give_up_at = now + config.user_timeout;
-        } else if sent > 0 && c.probe_waits_for_one(now) {
+        } else if sent > 0 && c.probe_waits_for_one(now, config) {
             c.arm_timer(now, config);
         }
         self.counters.bytes_out += u64::from(sent);

@@ -231,7 +231,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         self.profiles.take(profile);
         let config = self.profiles.get(profile);
         let conn = self.conns.at_mut(slot);
-        conn.open(*key, (path, profile.into()), iss, ts_offset, config);
+        conn.open(*key, (path, profile.into()), iss, ts_offset);
         conn.set_state(&mut self.counters, state);
         // Both were checked above.
         let _ = conn.take_control(slot, kind, config, &mut self.controls);

@@ -6,6 +6,7 @@ use core::net::IpAddr;
 use super::storage::Neighbor;
 use crate::nic::NicQueue;
 use crate::wire::{MAX_HEADER_LEN, MacAddr};
+use crate::zbuf::Arena;
 
 /// Paths of one stack.
 pub const MAX_PATHS: usize = 4;
@@ -88,6 +89,8 @@ impl fmt::Display for ConfigError {
 impl core::error::Error for ConfigError {}
 
 pub(crate) struct Path<Q> {
+    /// Heads and small messages to send are written here. Before the queue, which may be what keeps the pool alive.
+    pub(crate) arena: Arena,
     pub(crate) queue: Q,
     pub(crate) config: PathConfig,
 }

@@ -33,7 +33,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
     /// [`Stale`].
     pub fn info(&self, conn: ConnId) -> Result<TcpInfo, Stale> {
         let c = self.conns.at(self.slot_of(conn)?);
-        Ok(c.info(self.profiles.at(c.profile), &self.recoveries, &self.controls))
+        Ok(c.info(self.now, self.profiles.at(c.profile), &self.recoveries, &self.controls))
     }
 
     /// The state of a connection.

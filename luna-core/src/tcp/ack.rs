@@ -53,7 +53,7 @@ impl Connection {
         if let Some(sent_at) = sent_at {
             counters.rtt_samples += 1;
             let sample = now.since(sent_at);
-            self.rtt.sample(now, sample, config);
+            self.rtt.sample(now, sample);
             self.backoff = 0;
             rtt = Some(sample);
         }

@@ -380,18 +380,13 @@ pub struct TcpInfo {
     pub ce_received: u32,
     /// Acknowledgments received that echo a mark.
     pub ece_received: u32,
+    /// How long the timer for retransmissions and probes still runs; `None` when nothing waits for one.
+    pub timer: Option<Duration>,
 }
 
 impl Connection {
     /// Makes a free slot a connection that has no state yet, its generation kept.
-    pub(crate) fn open(
-        &mut self,
-        key: FlowKey,
-        (path, profile): (u8, ProfileRef),
-        iss: SeqNum,
-        ts_offset: u32,
-        config: &TcpConfig,
-    ) {
+    pub(crate) fn open(&mut self, key: FlowKey, (path, profile): (u8, ProfileRef), iss: SeqNum, ts_offset: u32) {
         let generation = self.generation;
         *self = Self {
             key,
@@ -401,7 +396,7 @@ impl Connection {
             ts_offset,
             snd_una: iss,
             snd_nxt: iss,
-            rtt: Rtt::new(config),
+            rtt: Rtt::new(),
             send: SendQueue::new(iss + 1),
             ..Self::default()
         };
@@ -439,11 +434,11 @@ impl Connection {
         let edge = self.rcv_nxt + window;
         // What is worth a segment is never more than a full one.
         let step = edge - self.rcv_adv;
-        if step >= i32::from(self.mss) || step >= self.worthwhile_window(1) as i32 { edge } else { self.rcv_adv }
+        if step >= self.worthwhile_window(1) as i32 { edge } else { self.rcv_adv }
     }
 
     /// `segments` full ones, or half of the largest window that can be.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn worthwhile_window(&self, segments: u32) -> u32 {
         (segments * u32::from(self.mss)).min(self.rcv_wnd / 2).max(1)
     }
@@ -478,7 +473,13 @@ impl Connection {
         self.congestion = Congestion { window: Window::new(cwnd), ..Congestion::default() };
     }
 
-    pub(crate) fn info(&self, config: &TcpConfig, recoveries: &Recoveries<'_>, controls: &Controls<'_>) -> TcpInfo {
+    pub(crate) fn info(
+        &self,
+        now: Instant,
+        config: &TcpConfig,
+        recoveries: &Recoveries<'_>,
+        controls: &Controls<'_>,
+    ) -> TcpInfo {
         let marks = self.record(recoveries).map(Recovery::marks).unwrap_or_default();
         TcpInfo {
             state: self.state,
@@ -512,6 +513,7 @@ impl Connection {
             ecn: self.cold.modes.ecn(),
             ce_received: self.cold.ce_in,
             ece_received: self.cold.ece_in,
+            timer: (self.rto_at != Instant::FAR).then(|| self.rto_at.since(now)),
         }
     }
 }

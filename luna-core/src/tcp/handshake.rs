@@ -113,7 +113,7 @@ impl Connection {
         self.rtt.set_probes(self.flags.sack() && env.ack.config.rack);
         if self.cold.syn_sent_at != Instant::FAR {
             env.ack.counters.rtt_samples += 1;
-            self.rtt.sample(env.ack.now, env.ack.now.since(self.cold.syn_sent_at), env.ack.config);
+            self.rtt.sample(env.ack.now, env.ack.now.since(self.cold.syn_sent_at));
         }
         env.ack.counters.established += 1;
     }

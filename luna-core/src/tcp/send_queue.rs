@@ -8,7 +8,7 @@ use crate::nic::{MAX_TX_FRAGS, TxFrags};
 use crate::slab::{NIL, Node, Slab};
 use crate::stack::Released;
 use crate::wire::SeqNum;
-use crate::zbuf::{CopyCounter, Frag, Pool, ZbufMut, drain_each};
+use crate::zbuf::{CopyCounter, Frag, Fresh, Pool, Room, ZbufMut, drain_all};
 
 /// A fragment in a send queue.
 #[derive(Debug, Default)]
@@ -19,7 +19,7 @@ pub struct SendEntry {
     /// Whose it is, once it lingers for a device to let go.
     pub(crate) conn: u64,
     next: u32,
-    /// The last of its send: its token is reported.
+    /// The last of its send, whose token is reported. A send that nobody wants to hear of has no such entry.
     pub(crate) last: bool,
     /// Its send holds foreign memory: reported only when no device holds it any more.
     pub(crate) foreign: bool,
@@ -102,10 +102,27 @@ pub(crate) type OwnFrags = heapless::Vec<Frag, MAX_TX_FRAGS>;
 
 /// How a segment's payload is put together when it lies in our own objs.
 pub(crate) struct PlainGather<'a, 'p> {
-    pub(crate) header: &'a mut ZbufMut,
+    pub(crate) header: &'a mut Fresh,
     pub(crate) frags: &'a mut TxFrags<'p>,
     pub(crate) max_frags: usize,
     pub(crate) copies: &'a mut TxCopies,
+}
+
+impl<'p> PlainGather<'_, 'p> {
+    /// Up to `room` bytes of a head or a small fragment, behind the header if nothing was chained yet; how many. None of
+    /// foreign memory.
+    #[inline(always)]
+    fn take_small(&mut self, frag: &'p Frag, offset: u32, room: u32) -> u32 {
+        if frag.is_foreign() {
+            return 0;
+        }
+        let n = (frag.len() - offset).min(room);
+        if self.frags.is_empty() && copy_plain(self.header, self.copies, frag, offset, n) {
+            return n;
+        }
+        let chained = self.frags.len() < self.max_frags && self.frags.push(frag.lend_rest(offset, n)).is_ok();
+        if chained { n } else { 0 }
+    }
 }
 
 /// How a segment's payload is put together.
@@ -118,6 +135,29 @@ pub(crate) struct Gather<'a> {
     /// Foreign memory must be copied: into objs of this pool.
     pub(crate) copy_foreign: Option<&'a Pool>,
     pub(crate) copies: &'a mut TxCopies,
+}
+
+/// Free entries being filled.
+struct Chain {
+    last: u32,
+    free: u32,
+    count: u32,
+}
+
+impl Chain {
+    #[inline(always)]
+    fn put(&mut self, pool: &mut SendEntries<'_>, frag: Frag, foreign: bool) {
+        let entry = pool.at_mut(self.free);
+        // A free entry holds no fragment: forgetting it saves the check for one to drop.
+        let old = entry.frag.replace(frag);
+        debug_assert!(old.is_none() && !entry.last && !entry.foreign);
+        core::mem::forget(old);
+        if foreign {
+            entry.foreign = true;
+        }
+        (self.last, self.free) = (self.free, entry.next);
+        self.count += 1;
+    }
 }
 
 impl SendQueue {
@@ -147,44 +187,87 @@ impl SendQueue {
         self.end.distance_from(una.later(self.head_seq).earlier(self.end))
     }
 
-    /// Appends `head` and all of `iov`, not empty together, in entries that the caller knows to be free.
+    /// Appends `head` and all of `iov`, not empty together, in entries that the caller knows to be free. `token` is reported
+    /// when all of it is acknowledged.
     #[inline(always)]
     pub(crate) fn push_all(
         &mut self,
         pool: &mut SendEntries<'_>,
         head: Option<Frag>,
         iov: &mut heapless::VecView<Frag>,
-        token: u64,
+        token: Option<u64>,
         foreign: bool,
         total: u32,
     ) {
         // Free entries are linked already: they are filled where they stand and become the end of the queue as they are.
         let first = pool.first_free();
-        let (mut last, mut free, mut count) = (NIL, first, 0);
-        let mut put = |frag: Frag| {
-            let entry = pool.at_mut(free);
-            // A free entry holds no fragment: forgetting it saves the check for one to drop.
-            let old = entry.frag.replace(frag);
-            debug_assert!(old.is_none() && !entry.last && !entry.foreign);
-            core::mem::forget(old);
-            if foreign {
-                entry.foreign = true;
-            }
-            (last, free) = (free, entry.next);
-            count += 1;
-        };
+        let mut chain = Chain { last: NIL, free: first, count: 0 };
         if let Some(head) = head {
-            put(head);
+            chain.put(pool, head, foreign);
         }
-        drain_each(iov, |frag| if frag.is_empty() { discard(frag) } else { put(frag) });
+        for frag in drain_all(iov) {
+            if frag.is_empty() {
+                discard(frag);
+            } else {
+                chain.put(pool, frag, foreign);
+            }
+        }
+        let Chain { last, free, count } = chain;
         if count == 0 {
             return;
         }
         pool.take_chain(free, count);
         let entry = pool.at_mut(last);
         entry.next = NIL;
-        entry.token = token;
-        entry.last = true;
+        if let Some(token) = token {
+            entry.token = token;
+            entry.last = true;
+        }
+        self.link(pool, first, last, total);
+    }
+
+    /// Appends a small send that was written to `room`: to the last entry, if that stands right before it and nobody waits
+    /// to hear of it, else in an entry of its own, which the caller knows to be free. `head`: it is a protocol head alone.
+    #[inline(always)]
+    pub(crate) fn push_small(&mut self, pool: &mut SendEntries<'_>, room: Room<'_>, token: Option<u64>, head: bool) {
+        let total = room.len();
+        if self.tail != NIL {
+            let entry = pool.at_mut(self.tail);
+            if let Some(frag) = &mut entry.frag
+                && room.continues(frag)
+                && !entry.last
+                && !entry.foreign
+            {
+                let before = frag.len();
+                room.extend(frag);
+                if let Some(token) = token {
+                    entry.token = token;
+                    entry.last = true;
+                }
+                self.end += total;
+                if self.next.entry == NIL {
+                    self.next = Cursor { entry: self.tail, offset: before };
+                }
+                return;
+            }
+        }
+        let Some(i) = pool.alloc() else {
+            debug_assert!(false, "the caller looked for a free entry");
+            return;
+        };
+        let entry = pool.at_mut(i);
+        debug_assert!(entry.frag.is_none() && !entry.last && !entry.foreign);
+        core::mem::forget(entry.frag.replace(room.into_frag(head)));
+        if let Some(token) = token {
+            entry.token = token;
+            entry.last = true;
+        }
+        self.link(pool, i, i, total);
+    }
+
+    /// Makes a chain of entries with `total` bytes the end of the queue.
+    #[inline(always)]
+    fn link(&mut self, pool: &mut SendEntries<'_>, first: u32, last: u32, total: u32) {
         self.end += total;
         if self.tail == NIL {
             self.head = first;
@@ -242,24 +325,26 @@ impl SendQueue {
         pool: &'p SendEntries<'_>,
         at: Cursor,
         len: u32,
-        to: PlainGather<'_, 'p>,
+        mut to: PlainGather<'_, 'p>,
     ) -> (u32, Cursor) {
         let Cursor { mut entry, mut offset } = at;
         let mut room = len;
         while room > 0 && entry != NIL {
             let e = pool.at(entry);
             let Some(frag) = &e.frag else { break };
-            let n = (frag.len() - offset).min(room);
-            if frag.is_plain(COPY_MAX) {
-                if to.frags.len() >= to.max_frags || to.frags.push(frag.lend_plain(offset, n)).is_err() {
+            let n = if frag.is_plain(COPY_MAX) {
+                let part = frag.lend_rest(offset, room);
+                let n = part.len();
+                if to.frags.len() >= to.max_frags || to.frags.push(part).is_err() {
                     break;
                 }
-            } else if frag.is_foreign()
-                || !(to.frags.is_empty() && copy_small(to.header, to.copies, frag, offset, n))
-                    && (to.frags.len() >= to.max_frags || to.frags.push(frag.lend_plain(offset, n)).is_err())
-            {
-                break;
-            }
+                n
+            } else {
+                match to.take_small(frag, offset, room) {
+                    0 => break,
+                    n => n,
+                }
+            };
             room -= n;
             offset += n;
             if offset == frag.len() {
@@ -366,8 +451,23 @@ pub(crate) enum Acked {
 /// Copies a small fragment's bytes behind the header; false without room.
 #[inline]
 fn copy_small(header: &mut ZbufMut, copies: &mut TxCopies, frag: &Frag, offset: u32, n: u32) -> bool {
-    let Some(src) = frag.bytes().and_then(|b| b.get(offset as usize..(offset + n) as usize)) else { return false };
     let Some(dst) = header.append(n) else { return false };
+    copy_part(dst, copies, frag, offset, n)
+}
+
+/// The same.
+#[inline(always)]
+fn copy_plain(header: &mut Fresh, copies: &mut TxCopies, frag: &Frag, offset: u32, n: u32) -> bool {
+    let Some(dst) = header.append(n) else { return false };
+    copy_part(dst, copies, frag, offset, n)
+}
+
+#[inline(always)]
+fn copy_part(dst: &mut [u8], copies: &mut TxCopies, frag: &Frag, offset: u32, n: u32) -> bool {
+    let Some(src) = frag.bytes().and_then(|b| b.get(offset as usize..(offset + n) as usize)) else {
+        debug_assert!(false, "part of a fragment of ours");
+        return false;
+    };
     let counter = if frag.is_header() { &mut copies.header } else { &mut copies.small };
     crate::zbuf::copy_counted(dst, src, counter);
     true

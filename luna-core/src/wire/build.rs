@@ -23,6 +23,13 @@ const TAGGED_V6: usize = ethernet::TAGGED_HEADER_LEN + ipv6::HEADER_LEN;
 
 const TS_HEADER_LEN: usize = tcp::HEADER_LEN + tcp_options::TIMESTAMPS_LEN;
 
+/// Length of plain headers: Ethernet, IPv4, TCP with timestamps alone.
+pub(crate) const PLAIN_HEADER_LEN: usize = PLAIN_V4 + TS_HEADER_LEN;
+
+/// What a template holds at most.
+const ROOM: usize = PLAIN_HEADER_LEN;
+const _: () = assert!(ROOM >= TAGGED_V6);
+
 /// Source and destination address are of different families.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FamilyMismatch;
@@ -84,8 +91,9 @@ impl SegmentHead<'_> {
 /// What the headers of a connection have in common.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HeaderTemplate {
-    /// Ethernet and IP header with ECN 0 (the rest of the traffic class set), length and IPv4 checksum 0; then nothing.
-    l2l3: [u8; TAGGED_V6],
+    /// Ethernet and IP header with ECN 0 (the rest of the traffic class set), length and IPv4 checksum 0. Behind untagged
+    /// IPv4 the TCP header of plain segments, as [`HeaderTemplate::prepare_plain`] left it.
+    l2l3: [u8; ROOM],
     l2l3_len: u8,
     src_port: u16,
     dst_port: u16,
@@ -95,7 +103,7 @@ pub struct HeaderTemplate {
     pseudo_sum: u16,
 }
 
-static_assertions::const_assert!(size_of::<HeaderTemplate>() <= 72);
+static_assertions::const_assert!(size_of::<HeaderTemplate>() <= 80);
 
 impl HeaderTemplate {
     /// A template for segments from `src` to `dst`. `vlan` is the 802.1Q tag control information.
@@ -116,7 +124,7 @@ impl HeaderTemplate {
         dst_port: u16,
         ttl: u8,
     ) -> Result<Self, FamilyMismatch> {
-        let mut l2l3 = [0; TAGGED_V6];
+        let mut l2l3 = [0; ROOM];
         let mut l2 = |ethertype| EthernetHeader::new(dst_mac, src_mac, vlan, ethertype).emit(&mut l2l3);
         let (l2l3_len, ip_sum) = match (src, dst) {
             (IpAddr::V4(src), IpAddr::V4(dst)) => {
@@ -157,6 +165,12 @@ impl HeaderTemplate {
             }
             _ => return Err(FamilyMismatch),
         };
+        if l2l3_len == PLAIN_V4 {
+            put::<PLAIN_V4, 4, _>(&mut l2l3, (u32::from(src_port) << 16 | u32::from(dst_port)).to_be_bytes());
+            if let Some(options) = l2l3.last_chunk_mut() {
+                emit_fixed_timestamps(options, (0, 0));
+            }
+        }
         let pseudo_sum = pseudo_header_sum(src, dst, 0).fold();
         Ok(Self { l2l3, l2l3_len: l2l3_len as u8, src_port, dst_port, ip_sum, pseudo_sum })
     }
@@ -333,26 +347,33 @@ impl HeaderTemplate {
     }
 }
 
-/// Length of [`PlainHeader`]s: Ethernet, IPv4, TCP with timestamps alone.
-pub(crate) const PLAIN_HEADER_LEN: usize = PLAIN_V4 + TS_HEADER_LEN;
-
-/// The header of untagged IPv4 segments with timestamps alone, complete but for what differs from one segment of a burst
-/// to the next.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PlainHeader {
-    bytes: [u8; PLAIN_HEADER_LEN],
-    ip_sum: u16,
-    pseudo_sum: u16,
-}
-
-impl PlainHeader {
-    /// Writes the header of a segment with `payload_len` bytes behind it (a full segment fits the IP length field) and
-    /// leaves the folded pseudo-header sum in the checksum field.
+impl HeaderTemplate {
+    /// Takes in what the plain segments of a burst have in common: untagged IPv4, an ACK with timestamps. False, and nothing
+    /// done, when the template's are not plain.
+    ///
+    /// It stays in memory, where [`HeaderTemplate::emit_plain`] copies it from: in registers it would be in the way of
+    /// everything else that a burst does.
     #[inline(always)]
-    pub(crate) fn emit(&self, out: &mut [u8; PLAIN_HEADER_LEN], seq: SeqNum, push: bool, payload_len: u16) {
+    pub(crate) fn prepare_plain(&mut self, ack: SeqNum, window: u16, ts: (u32, u32)) -> bool {
+        const TCP: usize = PLAIN_V4;
+        if self.l2l3_len() != PLAIN_V4 {
+            return false;
+        }
+        let control = 0x8000_0000 | u32::from(TcpFlags::ACK.bits()) << 16 | u32::from(window);
+        put::<{ TCP + 8 }, 4, _>(&mut self.l2l3, ack.0.to_be_bytes());
+        put::<{ TCP + 12 }, 4, _>(&mut self.l2l3, control.to_be_bytes());
+        put::<{ TCP + 24 }, 4, _>(&mut self.l2l3, ts.0.to_be_bytes());
+        put::<{ TCP + 28 }, 4, _>(&mut self.l2l3, ts.1.to_be_bytes());
+        true
+    }
+
+    /// Writes the header of a plain segment, as prepared, with `payload_len` bytes behind it (a full segment fits the IP
+    /// length field) and leaves the folded pseudo-header sum in the checksum field.
+    #[inline(always)]
+    pub(crate) fn emit_plain(&self, out: &mut [u8; PLAIN_HEADER_LEN], seq: SeqNum, push: bool, payload_len: u16) {
         const IP: usize = ethernet::HEADER_LEN;
         const TCP: usize = PLAIN_V4;
-        *out = self.bytes;
+        *out = self.l2l3;
         let total_len = (ipv4::HEADER_LEN + TS_HEADER_LEN) as u16 + payload_len;
         let fold = |sum: u16, len: u16| {
             let sum = u32::from(sum) + u32::from(len);
@@ -361,36 +382,14 @@ impl PlainHeader {
         put::<{ IP + 2 }, 2, _>(out, total_len.to_be_bytes());
         put::<{ IP + 10 }, 2, _>(out, (!fold(self.ip_sum, total_len)).to_be_bytes());
         put::<{ TCP + 4 }, 4, _>(out, seq.0.to_be_bytes());
-        out[TCP + 13] |= u8::from(push) << 3;
+        out[TCP + 13] = TcpFlags::ACK.bits() | u8::from(push) << 3;
         let pseudo = fold(self.pseudo_sum, TS_HEADER_LEN as u16 + payload_len);
         put::<{ TCP + 16 }, 2, _>(out, pseudo.to_be_bytes());
     }
 }
 
-impl HeaderTemplate {
-    /// What the segments of a burst have in common, when they are untagged IPv4: an ACK with timestamps.
-    #[inline(always)]
-    pub(crate) fn plain(&self, ack: SeqNum, window: u16, ts: (u32, u32)) -> Option<PlainHeader> {
-        const TCP: usize = PLAIN_V4;
-        if self.l2l3_len() != PLAIN_V4 {
-            return None;
-        }
-        let mut bytes = [0; PLAIN_HEADER_LEN];
-        bytes[..TCP].copy_from_slice(&self.l2l3[..TCP]);
-        let ports = u32::from(self.src_port) << 16 | u32::from(self.dst_port);
-        let control = 0x8000_0000 | u32::from(TcpFlags::ACK.bits()) << 16 | u32::from(window);
-        put::<TCP, 4, _>(&mut bytes, ports.to_be_bytes());
-        put::<{ TCP + 8 }, 4, _>(&mut bytes, ack.0.to_be_bytes());
-        put::<{ TCP + 12 }, 4, _>(&mut bytes, control.to_be_bytes());
-        if let Some(options) = bytes.last_chunk_mut() {
-            emit_fixed_timestamps(options, ts);
-        }
-        Some(PlainHeader { bytes, ip_sum: self.ip_sum, pseudo_sum: self.pseudo_sum })
-    }
-}
-
 /// Copies `header` to `at`, which leaves room for it, and returns where it ends.
-fn append(l2l3: &mut [u8; TAGGED_V6], at: usize, header: &[u8]) -> usize {
+fn append(l2l3: &mut [u8; ROOM], at: usize, header: &[u8]) -> usize {
     for (to, from) in l2l3.iter_mut().skip(at).zip(header) {
         *to = *from;
     }

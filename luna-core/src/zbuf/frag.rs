@@ -41,6 +41,34 @@ impl Frag {
         frag
     }
 
+    /// Bytes of an obj of ours; a protocol head, if `header`.
+    ///
+    /// # Safety
+    /// `ptr..ptr + len` lies in the data area of obj `obj`, is not written while this lives, and the caller gives one
+    /// reference away.
+    #[inline(always)]
+    pub(super) unsafe fn of_obj(ptr: NonNull<u8>, len: u32, obj: u32, header: bool) -> Self {
+        let tag = if header { HEADER } else { 0 };
+        Self { ptr, len_tag: len & LEN | tag, extra: obj, not_send: PhantomData }
+    }
+
+    /// Whether `at`, in obj `obj`, is right behind its last byte.
+    #[inline(always)]
+    pub(super) fn ends_at(&self, at: NonNull<u8>, obj: u32) -> bool {
+        // Of a foreign fragment it is another address altogether: descriptors lie in objs of their own.
+        self.extra == obj && !self.is_foreign() && self.ptr.addr().get() + self.len() as usize == at.addr().get()
+    }
+
+    /// Makes the next `n` bytes part of it; it is not only a head then.
+    ///
+    /// # Safety
+    /// They are in the same obj, and nobody writes them while this lives.
+    #[inline(always)]
+    pub(super) unsafe fn grow(&mut self, n: u32) {
+        debug_assert!(!self.is_foreign());
+        self.len_tag = self.len() + n;
+    }
+
     /// Whether it was made by [`Frag::header`].
     #[must_use]
     #[inline(always)]
@@ -78,6 +106,12 @@ impl Frag {
         }
         // SAFETY: the tag says that this was made from a Zbuf: a view of an initialised obj that we hold.
         Some(unsafe { core::slice::from_raw_parts(self.ptr.as_ptr(), self.len() as usize) })
+    }
+
+    /// The length, or more than any length for a header's or foreign memory.
+    #[inline(always)]
+    pub(crate) fn tagged_len(&self) -> u32 {
+        self.len_tag
     }
 
     /// Neither header nor foreign, and longer than `n`: one comparison of the tagged length.
@@ -210,13 +244,14 @@ impl Frag {
         FragRef { ptr: self.ptr, len_tag: self.len_tag, extra: self.extra, lent: PhantomData }
     }
 
-    /// A part of a fragment that is plain and longer than `start`: `len` bytes (at most what is there) from there.
+    /// What a fragment of our own objs has from `start` on, at most `most` bytes of it.
     #[inline(always)]
-    pub(crate) fn lend_plain(&self, start: u32, len: u32) -> FragRef<'_> {
+    pub(crate) fn lend_rest(&self, start: u32, most: u32) -> FragRef<'_> {
         debug_assert!(!self.is_foreign() && start < self.len());
-        let start = start.min(self.len() - 1);
-        let len_tag = len.min(self.len() - start);
-        // SAFETY: plain, so this points into an obj of ours, and `start` is inside the view.
+        // Never the end: that might be the next zone's first byte.
+        let start = start.min(self.len().saturating_sub(1));
+        let len_tag = most.min(self.len() - start);
+        // SAFETY: of our own objs, so this points into one, and `start` is inside the view.
         let ptr = unsafe { self.ptr.add(start as usize) };
         FragRef { ptr, len_tag, extra: self.extra, lent: PhantomData }
     }
@@ -247,16 +282,34 @@ impl fmt::Debug for FragRef<'_> {
     }
 }
 
-/// Empties `list` from the front.
+/// Empties `list` from the front. Who does not take all of them leaks the rest. An iterator rather than a function with a
+/// closure: a closure becomes a function of its own, called for each.
 #[inline(always)]
-pub(crate) fn drain_each(list: &mut heapless::VecView<Frag>, mut take: impl FnMut(Frag)) {
+pub(crate) fn drain_all(list: &mut heapless::VecView<Frag>) -> impl Iterator<Item = Frag> + '_ {
     let n = list.len();
-    // SAFETY: no elements are always initialised. Those that were are moved out below, once each; a panic on the way
-    // leaks the rest.
+    // SAFETY: no elements are always initialised. Those that were are moved out below, once each.
     unsafe { list.set_len(0) };
-    for i in 0..n {
-        // SAFETY: below the old length, so initialised and inside the vector's memory.
-        take(unsafe { list.as_ptr().add(i).read() });
+    Drained { list, at: 0, n }
+}
+
+struct Drained<'a> {
+    list: &'a mut heapless::VecView<Frag>,
+    at: usize,
+    n: usize,
+}
+
+impl Iterator for Drained<'_> {
+    type Item = Frag;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Frag> {
+        if self.at == self.n {
+            return None;
+        }
+        // SAFETY: below the old length, so initialised and inside the vector's memory, which is borrowed; moved out once.
+        let frag = unsafe { self.list.as_ptr().add(self.at).read() };
+        self.at += 1;
+        Some(frag)
     }
 }
 

@@ -322,6 +322,19 @@ impl ZbufMut {
         self.get_mut(old..)
     }
 
+    /// [`ZbufMut::append`] for who knows the tailroom.
+    ///
+    /// # Safety
+    /// There are at least `n` bytes of it.
+    #[inline(always)]
+    pub(super) unsafe fn append_known(&mut self, n: u32) -> &mut [u8] {
+        debug_assert!(n <= self.tailroom());
+        let old = self.len as usize;
+        self.len += n;
+        // SAFETY: inside the obj's data area by contract, and only this handle writes it.
+        unsafe { core::slice::from_raw_parts_mut(self.ptr.as_ptr().add(old), n as usize) }
+    }
+
     /// Sets the length, up to the obj's end; what was never written reads as zero or as an earlier user's bytes.
     /// Returns the new length.
     #[inline]

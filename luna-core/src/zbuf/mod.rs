@@ -11,6 +11,7 @@
 //! - Objs are zeroed when the pool is made, so a `&[u8]` of one is always initialised memory.
 //! - No code masks an address that was not proved to lie in one of our zones.
 
+mod arena;
 mod copy;
 mod foreign;
 mod frag;
@@ -24,12 +25,14 @@ mod return_list;
 pub(crate) mod testing;
 mod zone;
 
+pub(crate) use arena::{Arena, Room};
 pub use copy::{CopyCounter, copy_counted};
 pub use foreign::{Foreign, ForeignError, ForeignIo, ForeignRegion};
-pub(crate) use frag::drain_each;
+pub(crate) use frag::drain_all;
 pub use frag::{Frag, FragRef};
 pub use handle::{Zbuf, ZbufMut};
 pub use parcel::Parcel;
+pub(crate) use pool::Fresh;
 pub use pool::{Pool, PoolError};
 pub use region::{DeviceKey, IoAddr, Region, RegionError};
 pub use zone::{ZONE_SIZE, ZoneLayout, ZoneRef};

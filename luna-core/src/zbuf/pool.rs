@@ -45,6 +45,35 @@ pub struct Pool {
     not_send: PhantomData<*const ()>,
 }
 
+/// An obj just allocated, whose tailroom need not be worked out from its address.
+pub(crate) struct Fresh {
+    buf: ZbufMut,
+    /// Bytes behind those in use.
+    room: u32,
+}
+
+impl Fresh {
+    /// Grows by `n` bytes and returns them; `None` without room.
+    #[inline(always)]
+    pub(crate) fn append(&mut self, n: u32) -> Option<&mut [u8]> {
+        self.room = self.room.checked_sub(n)?;
+        // SAFETY: there was room for them: what the obj had behind the bytes it began with, less what was appended since.
+        Some(unsafe { self.buf.append_known(n) })
+    }
+
+    /// What is in use.
+    #[inline(always)]
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.buf
+    }
+
+    /// Like any other from now on.
+    #[inline(always)]
+    pub(crate) fn into_buf(self) -> ZbufMut {
+        self.buf
+    }
+}
+
 impl Pool {
     /// Cuts `region` into objs, all zeroed and free.
     ///
@@ -98,6 +127,13 @@ impl Pool {
             return None;
         }
         self.alloc_at(0, len)
+    }
+
+    /// As [`Pool::alloc_len`], its tailroom at hand.
+    #[inline(always)]
+    pub(crate) fn alloc_fresh(&self, len: u32) -> Option<Fresh> {
+        let room = self.data_capacity().checked_sub(len)?;
+        Some(Fresh { buf: self.alloc_at(0, len)?, room })
     }
 
     /// An obj with `len` bytes in use behind `headroom`, which together fit its data area.

@@ -2,10 +2,10 @@
 
 use heapless::VecView;
 use luna_core::nic::NicQueue;
-use luna_core::rpc::{ByteStream, StreamError};
+use luna_core::rpc::{ByteStream, HEADER_LEN, StreamError};
 use luna_core::stack::{ConnId, Cx, SendError};
 use luna_core::time::Instant;
-use luna_core::zbuf::{Frag, Zbuf, ZbufMut};
+use luna_core::zbuf::{Frag, ZbufMut};
 
 /// The sending half of a connection.
 pub(super) struct Stream<'b, 's, 'm, Q> {
@@ -18,6 +18,7 @@ fn unsent(e: SendError) -> StreamError {
         SendError::Full => StreamError::Full,
         SendError::TooLarge => StreamError::TooLarge,
         SendError::Revoked => StreamError::Revoked,
+        SendError::NoObj => StreamError::NoObj,
         // A frame is never empty.
         SendError::Stale | SendError::Closing | SendError::Empty => StreamError::Closed,
     }
@@ -30,13 +31,14 @@ impl<Q: NicQueue> ByteStream for Stream<'_, '_, '_, Q> {
     }
 
     #[inline(always)]
-    fn send_headed(&mut self, head: Zbuf, iov: &mut VecView<Frag>, token: u64) -> Result<(), StreamError> {
-        self.cx.send_headed(self.conn, head, iov, token).map_err(unsent)
-    }
-
-    #[inline(always)]
-    fn alloc_len(&mut self, len: u32) -> Option<ZbufMut> {
-        self.cx.header_pool(self.conn).ok()?.alloc_len(len)
+    fn send_frame(
+        &mut self,
+        head: &[u8; HEADER_LEN],
+        metadata: &[u8],
+        iov: &mut VecView<Frag>,
+        token: Option<u64>,
+    ) -> Result<(), StreamError> {
+        self.cx.send_message(self.conn, [head, metadata], iov, token).map_err(unsent)
     }
 
     #[inline(always)]

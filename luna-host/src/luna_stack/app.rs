@@ -4,7 +4,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use heapless::VecView;
 use luna_core::nic::NicQueue;
-use luna_core::rpc::{ByteStream, StreamError};
+use luna_core::rpc::{ByteStream, HEADER_LEN, StreamError};
 use luna_core::stack::{
     App, CloseReason, Closed as StackClosed, ConnId, Connect, ConnectError as StackConnectError, Cx, PathId, Retained,
     SendError,
@@ -156,6 +156,7 @@ impl<'s, 'm, Q: NicQueue> Transport for CxLink<'_, 's, 'm, Q> {
 fn unsent(e: SendError) -> StreamError {
     match e {
         SendError::Full => StreamError::Full,
+        SendError::NoObj => StreamError::NoObj,
         SendError::TooLarge => StreamError::TooLarge,
         SendError::Revoked => StreamError::Revoked,
         // A frame is never empty.
@@ -170,13 +171,14 @@ impl<Q: NicQueue> ByteStream for CxStream<'_, '_, '_, Q> {
     }
 
     #[inline(always)]
-    fn send_headed(&mut self, head: Zbuf, iov: &mut VecView<Frag>, token: u64) -> Result<(), StreamError> {
-        self.cx.send_headed(self.conn, head, iov, token).map_err(unsent)
-    }
-
-    #[inline(always)]
-    fn alloc_len(&mut self, len: u32) -> Option<ZbufMut> {
-        self.cx.header_pool(self.conn).ok()?.alloc_len(len)
+    fn send_frame(
+        &mut self,
+        head: &[u8; HEADER_LEN],
+        metadata: &[u8],
+        iov: &mut VecView<Frag>,
+        token: Option<u64>,
+    ) -> Result<(), StreamError> {
+        self.cx.send_message(self.conn, [head, metadata], iov, token).map_err(unsent)
     }
 
     #[inline(always)]

@@ -1,17 +1,18 @@
 //! Runs one echo scenario over one stack, for callgrind to count, and prints what happened as a line of JSON.
 //!
-//! `echo_instructions --stack luna|smoltcp|smoltcp-split --mtu N --depth N --size N --checksums on|off --rpcs N`
+//! `echo_instructions --stack luna|smoltcp|smoltcp-split --mtu N --depth N --size N --checksums on|off
+//! --answer echo|touch --digest on|off --rpcs N`
 
 use std::process::ExitCode;
 
 use luna_tests::echo::EchoPair;
-use luna_tests::scenario::{EchoLoop, Report, Scenario, StackKind};
+use luna_tests::scenario::{Answer, EchoLoop, Report, Scenario, StackKind};
 use luna_tests::smoltcp_echo::{Driving, SmoltcpEcho};
 
 /// Until windows have grown and every obj was used once; the same in every run, so a difference of two runs lacks it.
 const WARM_UP: u64 = 256;
 const CHECK: u64 = 16;
-const USAGE: &str = "usage: echo_instructions --stack luna|smoltcp|smoltcp-split --mtu N --depth N --size N --checksums on|off --rpcs N";
+const USAGE: &str = "usage: echo_instructions --stack luna|smoltcp|smoltcp-split --mtu N --depth N --size N --checksums on|off --answer echo|touch --digest on|off --rpcs N";
 
 struct Args {
     stack: StackKind,
@@ -39,12 +40,19 @@ fn parse(args: impl Iterator<Item = String>) -> Result<Args, String> {
             ("--size", v) => s.size = number(&name, v)?,
             ("--checksums", "on") => s.checksums = true,
             ("--checksums", "off") => s.checksums = false,
+            ("--answer", "echo") => s.answer = Answer::Echo,
+            ("--answer", "touch") => s.answer = Answer::Touch,
+            ("--digest", "on") => s.digest = true,
+            ("--digest", "off") => s.digest = false,
             ("--rpcs", v) => parsed.rpcs = number(&name, v)?,
             (n, v) => return Err(format!("{n} {v}: not understood")),
         }
     }
     if parsed.scenario.depth == 0 || parsed.scenario.size == 0 {
         return Err("--depth and --size are at least 1".into());
+    }
+    if parsed.stack != StackKind::Luna && (parsed.scenario.answer != Answer::Echo || parsed.scenario.digest) {
+        return Err("--answer touch and --digest on are Luna's alone".into());
     }
     Ok(parsed)
 }

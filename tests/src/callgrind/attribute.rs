@@ -1,4 +1,4 @@
-//! Where the instructions of an RPC go: by the phase of the work, and by source line. Inlined frames are told apart with
+//! Where the instructions of an RPC go: by the stage of the work, and by source line. Inlined frames are told apart with
 //! the line tables that release builds carry, read by `addr2line`.
 
 use std::collections::HashMap;
@@ -15,64 +15,86 @@ struct Frame {
     line: u32,
 }
 
-/// Which functions make up which phase: the first frame, from the innermost outwards, whose file ends with the first word
-/// and whose function has the second in its name, decides. Order matters within a frame only.
-const PHASES: &[(&str, &str, &str)] = &[
-    ("nic/mem.rs", "gather", "gather (the link)"),
-    ("nic/mem.rs", "rx_burst", "nic: rx_burst"),
-    ("nic/mem.rs", "post", "nic: rx_burst"),
-    ("nic/mem.rs", "", "nic: tx"),
+/// The stages of a frame's way, in its order, and what belongs to none of them.
+pub const STAGES: [&str; 12] = [
+    "driver rx",
+    "parse",
+    "demultiplex",
+    "TCP in",
+    "RPC",
+    "application",
+    "TCP out",
+    "header",
+    "driver tx",
+    "checksum",
+    "loop",
+    "elsewhere",
+];
+
+/// The link's copies, which stand for hardware.
+const GATHER: &str = "gather";
+const ELSEWHERE: &str = "elsewhere";
+
+/// Which functions make up which stage: the first frame, from the innermost outwards, that a rule matches decides. A rule is
+/// part of the file's path, part of the function's name, and the stage; the first that matches a frame counts. What has no
+/// rule (slabs, zbufs, time) belongs to whoever called it.
+const RULES: &[(&str, &str, &str)] = &[
+    ("nic/mem.rs", "gather", GATHER),
+    ("nic/mem.rs", "rx_burst", "driver rx"),
+    ("nic/mem.rs", "post", "driver rx"),
+    ("nic/mem/lane.rs", "exchange", "driver rx"),
+    ("nic/mem.rs", "", "driver tx"),
+    ("nic/mem/lane.rs", "", "driver tx"),
     ("wire/checksum.rs", "", "checksum"),
+    ("luna-core/src/wide_sum.rs", "", "checksum"),
     ("wire/build.rs", "tcp_checksum", "checksum"),
     ("wire/build.rs", "pseudo_sum", "checksum"),
+    ("wire/packet.rs", "checksums_hold", "checksum"),
     ("stack/transmit.rs", "finish_checksum", "checksum"),
-    ("wire/build.rs", "", "output: header emit"),
-    ("wire/", "", "input: parse"),
-    ("stack/flow.rs", "", "input: demux"),
-    ("tcp/segments.rs", "", "tcp: segment records"),
-    ("tcp/send_queue.rs", "gather", "output: fragments of the frame"),
-    ("tcp/send_queue.rs", "push", "send: queue"),
-    ("tcp/send_queue.rs", "pop_acked", "tcp: release of acked"),
-    ("stack/deliver.rs", "release", "tcp: release of acked"),
-    ("tcp/ack.rs", "", "tcp: ack"),
-    ("tcp/rtt.rs", "", "tcp: ack"),
-    ("tcp/congestion/", "", "tcp: ack"),
-    ("tcp/input.rs", "", "tcp: input"),
-    ("tcp/", "", "tcp: other"),
-    ("stack/deliver.rs", "", "deliver"),
-    ("stack/timers.rs", "", "timers"),
-    ("stack/wheel.rs", "", "timers"),
-    ("stack/output.rs", "", "output: decision and books"),
-    ("stack/transmit.rs", "", "output: frame"),
-    ("stack/cx.rs", "", "send: queue"),
-    ("stack/demux.rs", "", "input: demux"),
-    ("stack/mod.rs", "mark_dirty", "output: decision and books"),
-    ("stack/mod.rs", "turn", "turn"),
-    ("stack/mod.rs", "receive", "turn"),
-    ("rpc/crc32c.rs", "", "rpc: header CRC"),
-    ("rpc/send.rs", "", "rpc: send"),
-    ("rpc/client.rs", "", "rpc: send"),
-    ("rpc/server.rs", "", "rpc: send"),
-    ("rpc/", "", "rpc: receive"),
+    ("wire/build.rs", "", "header"),
+    ("wire/", "", "parse"),
+    ("stack/flow.rs", "", "demultiplex"),
+    ("stack/demux.rs", "", "demultiplex"),
+    ("tcp/send_queue.rs", "gather", "TCP out"),
+    ("tcp/send_queue.rs", "push", "TCP out"),
+    ("tcp/send_queue.rs", "take_small", "TCP out"),
+    ("tcp/send_queue.rs", "copy_", "TCP out"),
+    ("tcp/send_queue.rs", "link", "TCP out"),
+    ("tcp/send_queue.rs", "", "TCP in"),
+    ("stack/burst.rs", "", "TCP out"),
+    ("stack/output.rs", "", "TCP out"),
+    ("stack/transmit.rs", "", "TCP out"),
+    ("stack/cx.rs", "", "TCP out"),
+    ("stack/mod.rs", "mark_dirty", "TCP out"),
+    ("tcp/input.rs", "", "TCP in"),
+    ("tcp/ack.rs", "", "TCP in"),
+    ("tcp/congestion/", "", "TCP in"),
+    ("stack/deliver.rs", "", "TCP in"),
+    ("stack/timers.rs", "", "loop"),
+    ("stack/wheel.rs", "", "loop"),
+    ("stack/mod.rs", "turn", "loop"),
+    ("stack/mod.rs", "receive", "loop"),
+    ("luna-core/src/rpc/", "", "RPC"),
+    ("crc32c.rs", "", "RPC"),
     ("tests/src/", "", "application"),
 ];
 
-/// Instructions per RPC by phase and by line, largest first, the gather included as a phase.
+/// Instructions per RPC by stage, by line and by function, largest first; the gather left out.
 #[derive(Debug)]
 pub struct Attribution {
-    /// By phase.
-    pub phases: Vec<(String, f64)>,
-    /// By (file:line, function) of the innermost frame in the repository; the gather left out.
+    /// By stage, in the order of [`STAGES`].
+    pub stages: [(&'static str, f64); STAGES.len()],
+    /// By file:line of the innermost frame in the repository.
     pub lines: Vec<(String, f64)>,
-    /// By function not inlined; the gather left out.
+    /// By function not inlined.
     pub functions: Vec<(String, f64)>,
 }
 
-fn phase_of(frames: &[Frame]) -> Option<&'static str> {
+fn stage_of(frames: &[Frame]) -> Option<&'static str> {
     frames.iter().find_map(|f| {
         let matches = |rule: &&(&str, &str, &str)| f.file.contains(rule.0) && f.function.contains(rule.1);
         let in_repository = f.file.contains("luna-core/src/") || f.file.contains("tests/src/");
-        PHASES.iter().filter(|_| in_repository).find(matches).map(|rule| rule.2)
+        RULES.iter().filter(|_| in_repository).find(matches).map(|rule| rule.2)
     })
 }
 
@@ -124,22 +146,24 @@ pub fn attribute(pair: &Pair, program: &Path) -> Result<Attribution, MeasureErro
     let addresses = costs.keys().map(|a| format!("{a:#x}"));
     let text = output(Command::new("addr2line").args(["-a", "-i", "-f", "-C", "-e"]).arg(program).args(addresses))?;
     let frames = parse_addr2line(&String::from_utf8_lossy(&text));
-    let mut maps = [const { None }; 3].map(|_: Option<()>| HashMap::<String, f64>::new());
+    let mut maps = [HashMap::<String, f64>::new(), HashMap::new()];
+    let mut stages = STAGES.map(|name| (name, 0.0));
     for (address, cost) in costs {
         let frames = frames.get(&address).map_or(&[][..], Vec::as_slice);
-        let [phases, lines, functions] = &mut maps;
-        *phases.entry(phase_of(frames).unwrap_or("elsewhere").to_owned()).or_default() += cost;
+        let [lines, functions] = &mut maps;
         if frames.iter().any(|f| is_gather(&f.function)) {
             continue;
         }
+        let stage = stage_of(frames).unwrap_or(ELSEWHERE);
+        stages.iter_mut().filter(|(name, _)| *name == stage).for_each(|(_, sum)| *sum += cost);
         let ours = frames.iter().find(|f| short(&f.file).starts_with("luna-core/") || f.file.contains("tests/src/"));
         let line = ours.or(frames.first()).map_or("?".to_owned(), |f| format!("{}:{}", short(&f.file), f.line));
         *lines.entry(line).or_default() += cost;
         let function = frames.last().map_or("?", |f| &f.function);
         *functions.entry(function.to_owned()).or_default() += cost;
     }
-    let [phases, lines, functions] = maps.map(sorted);
-    Ok(Attribution { phases, lines, functions })
+    let [lines, functions] = maps.map(sorted);
+    Ok(Attribution { stages, lines, functions })
 }
 
 #[cfg(test)]
@@ -153,9 +177,10 @@ mod tests {
                     luna_core::stack::Stack::turn\n/home/u/luna/luna-core/src/stack/mod.rs:9\n0x20\n??\n??:0\n";
         let frames = parse_addr2line(text);
         assert_eq!(frames[&0x10].len(), 3);
-        assert_eq!((phase_of(&frames[&0x10]), frames[&0x10][1].line), (Some("input: parse"), 7));
-        assert_eq!(phase_of(&frames[&0x10][2..]), Some("turn"));
-        assert_eq!(phase_of(&frames[&0x20]), None);
+        assert_eq!((stage_of(&frames[&0x10]), frames[&0x10][1].line), (Some("parse"), 7));
+        assert_eq!(stage_of(&frames[&0x10][2..]), Some("loop"));
+        assert_eq!(stage_of(&frames[&0x20]), None);
+        assert!(RULES.iter().all(|rule| rule.2 == GATHER || STAGES.contains(&rule.2)), "every rule's stage is counted");
         assert_eq!(short(&frames[&0x10][1].file), "luna-core/src/wire/packet.rs");
     }
 }

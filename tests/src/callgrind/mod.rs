@@ -13,9 +13,9 @@ use std::process::Command;
 
 use serde::Serialize;
 
-use crate::scenario::{Report, Scenario, StackKind};
+use crate::scenario::{Answer, Report, Scenario, StackKind};
 
-pub use profile::{Profile, ProfileError};
+pub use profile::{Costs, Profile, ProfileError};
 
 /// Names that the links' gathers end with, out of line in both.
 const GATHERS: [&str; 2] = ["nic::mem::gather", "smoltcp_echo::device::gather"];
@@ -80,6 +80,8 @@ pub struct Cost {
     pub frames: f64,
     /// Times that each payload byte was copied by a stack or an application.
     pub copies: f64,
+    /// Misses of the last level of cache, without the link's gather; 0 when caches were not simulated.
+    pub misses: f64,
 }
 
 /// A counter of instructions: callgrind around the program that echoes.
@@ -108,13 +110,21 @@ impl Callgrind {
         }
     }
 
-    fn run(&self, stack: StackKind, s: &Scenario, rpcs: u64) -> Result<(Profile, Report), MeasureError> {
+    fn run(
+        &self,
+        stack: StackKind,
+        s: &Scenario,
+        rpcs: u64,
+        options: &[&str],
+    ) -> Result<(Profile, Report), MeasureError> {
         let name = format!("callgrind.{}.{}.{}.{rpcs}", stack.name(), s.mtu, s.depth);
-        let checksums = if s.checksums { "on" } else { "off" };
+        let [checksums, digest] = [s.checksums, s.digest].map(|on| if on { "on" } else { "off" });
+        let answer = if s.answer == Answer::Echo { "echo" } else { "touch" };
         let [mtu, depth, size, rpcs] = [s.mtu.into(), s.depth as u64, s.size.into(), rpcs].map(|n: u64| n.to_string());
         let args = ["--stack", stack.name(), "--checksums", checksums, "--mtu", &mtu, "--depth", &depth];
         let args: Vec<&str> = args.into_iter().chain(["--size", &size, "--rpcs", &rpcs]).collect();
-        let (profile, stdout) = self.count(&name, &[], &args)?;
+        let args = [&args[..], &["--answer", answer, "--digest", digest]].concat();
+        let (profile, stdout) = self.count(&name, options, &args)?;
         Ok((profile, serde_json::from_slice(&stdout)?))
     }
 
@@ -148,8 +158,26 @@ impl Callgrind {
     /// # Errors
     /// [`MeasureError`].
     pub fn pair(&self, stack: StackKind, scenario: &Scenario, rpcs: u64) -> Result<Pair, MeasureError> {
-        let (short, short_report) = self.run(stack, scenario, rpcs)?;
-        let (long, long_report) = self.run(stack, scenario, rpcs * 3)?;
+        self.pair_with(stack, scenario, rpcs, &[])
+    }
+
+    /// The same with the caches simulated: misses are counted too, in about twice the time.
+    ///
+    /// # Errors
+    /// [`MeasureError`].
+    pub fn pair_with_caches(&self, stack: StackKind, scenario: &Scenario, rpcs: u64) -> Result<Pair, MeasureError> {
+        self.pair_with(stack, scenario, rpcs, &["--cache-sim=yes"])
+    }
+
+    fn pair_with(
+        &self,
+        stack: StackKind,
+        scenario: &Scenario,
+        rpcs: u64,
+        options: &[&str],
+    ) -> Result<Pair, MeasureError> {
+        let (short, short_report) = self.run(stack, scenario, rpcs, options)?;
+        let (long, long_report) = self.run(stack, scenario, rpcs * 3, options)?;
         Ok(Pair { profiles: [short, long], reports: [short_report, long_report] })
     }
 
@@ -177,24 +205,32 @@ impl Pair {
             let [short, long] = &self.profiles;
             (count(long) as f64 - count(short) as f64) / report.rpcs as f64
         };
-        let gather = per_rpc(&|p| GATHERS.iter().map(|name| p.inclusive_of(name)).sum());
+        let gather = per_rpc(&|p| p.gather().instructions);
         if gather <= 0.0 {
             return Err(MeasureError::NoGather);
         }
         Ok(Cost {
-            instructions: per_rpc(&Profile::total) - gather,
+            instructions: per_rpc(&Profile::without_gather),
             gather,
             frames: report.frames_per_rpc(),
             copies: report.copies_per_byte(),
+            misses: per_rpc(&|p| p.total().misses.saturating_sub(p.gather().misses)),
         })
     }
 }
 
 impl Profile {
+    /// What the link's gather cost.
+    fn gather(&self) -> Costs {
+        let mut sum = Costs::default();
+        GATHERS.iter().for_each(|name| sum += self.inclusive_of(name));
+        sum
+    }
+
     /// All instructions but those of the link's gather.
     #[must_use]
     pub fn without_gather(&self) -> u64 {
-        self.total() - GATHERS.iter().map(|name| self.inclusive_of(name)).sum::<u64>()
+        self.total().instructions - self.gather().instructions
     }
 }
 

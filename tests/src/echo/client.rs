@@ -3,6 +3,9 @@
 use luna_core::rpc::{ByteStream, CallId, Handler, Request, Response, RpcError, SessionCx, Status};
 use luna_core::zbuf::{Frag, Zbuf};
 
+use super::server::fill_of;
+use crate::scenario::Answer;
+
 /// The method that it calls.
 const ECHO: u16 = 1;
 
@@ -13,13 +16,20 @@ pub struct EchoClient {
     in_flight: u64,
     done: u64,
     verify: bool,
+    answer: Answer,
 }
 
 impl EchoClient {
-    /// With a payload for each request in flight.
+    /// With a payload for each request in flight, and what is to come back.
     #[must_use]
-    pub fn new(payloads: Vec<Zbuf>) -> Self {
-        Self { payloads, to_send: 0, in_flight: 0, done: 0, verify: false }
+    pub fn new(payloads: Vec<Zbuf>, answer: Answer) -> Self {
+        Self { payloads, to_send: 0, in_flight: 0, done: 0, verify: false, answer }
+    }
+
+    /// Something else is to come back.
+    #[cfg(test)]
+    pub(super) fn expect(&mut self, answer: Answer) {
+        self.answer = answer;
     }
 
     /// Plans `rpcs` more requests.
@@ -38,6 +48,16 @@ impl EchoClient {
     /// Requests answered.
     pub(super) fn done(&self) -> u64 {
         self.done
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn verify(&self, payload: &[Frag], slot: usize) {
+        let sent: &[u8] = &self.payloads[slot];
+        match self.answer {
+            Answer::Echo => verify(payload, sent),
+            Answer::Touch => verify(payload, &vec![fill_of(sent[0]); sent.len()]),
+        }
     }
 
     #[inline]
@@ -79,7 +99,7 @@ impl Handler for EchoClient {
         assert!(response.status.is_ok());
         let slot = user as usize;
         if self.verify {
-            verify(response.payload, &self.payloads[slot]);
+            self.verify(response.payload, slot);
         }
         self.in_flight -= 1;
         self.done += 1;

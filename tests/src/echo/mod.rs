@@ -10,7 +10,7 @@ use luna_core::time::Duration;
 
 use crate::memory;
 use crate::pair::{End, LinkConfig, Pair, PlainQueue};
-use crate::scenario::{EchoLoop, Report, Scenario, pattern};
+use crate::scenario::{Answer, EchoLoop, Report, Scenario, pattern};
 
 pub use client::EchoClient;
 pub use peer::Peer;
@@ -41,17 +41,23 @@ impl EchoPair {
     /// When the connection does not come about.
     #[must_use]
     pub fn with_link(scenario: Scenario, link: &LinkConfig) -> Self {
-        let Scenario { depth, size, .. } = scenario;
+        let Scenario { depth, size, answer, digest, .. } = scenario;
         let obj = size.max(64).next_multiple_of(64);
-        let data = memory::pool((depth * obj as usize).div_ceil(1 << 20) + 1, obj);
+        // The answers of one turn are acknowledged in the next.
+        let pool = |objs: usize| memory::pool((objs * obj as usize).div_ceil(1 << 20) + 1, obj);
+        let data = pool(depth);
         let payloads = (0..depth).map(|slot| {
             let mut buf = data.alloc().expect("the pool has an obj for each request");
             let bytes = buf.append(size).expect("objs of the payload's size");
             bytes.iter_mut().enumerate().for_each(|(i, b)| *b = pattern(slot, i));
             buf.freeze()
         });
-        let client = Peer::new(session(depth), EchoClient::new(payloads.collect()));
-        let server = Peer::new(session(depth), EchoServer);
+        let client = Peer::new(session(depth, digest), EchoClient::new(payloads.collect(), answer));
+        let server = match answer {
+            Answer::Echo => EchoServer::Echo,
+            Answer::Touch => EchoServer::Touch(pool(4 * depth)),
+        };
+        let server = Peer::new(session(depth, digest), server);
         let mut pair = Pair::new(link, (client, server), |queue| queue);
         pair.connect();
         for _ in 0..100 {
@@ -80,16 +86,32 @@ impl EchoPair {
         }
     }
 
+    /// One more echo, stopped half-way: what is under way has a timer behind it, and none is left when all is acknowledged.
+    fn assert_timers_live(&mut self) {
+        let Pair { now, a, .. } = &mut self.pair;
+        let conn = a.app.conn.expect("connected");
+        a.app.handler.begin(1, true);
+        a.app.start(&mut a.stack.cx(*now), 0);
+        a.stack.turn(*now, 256, &mut a.app);
+        let info = a.stack.cx(*now).info(conn).expect("still connected");
+        assert!(info.in_flight > 0 && info.timer.is_some_and(|left| left <= info.rto), "a timer runs: {info:?}");
+        while self.pair.a.app.handler.outstanding() > 0 {
+            self.pair.turn();
+            self.pair.advance(STEP);
+        }
+    }
+
     /// The stacks below.
     pub fn pair(&mut self) -> &mut Pair<PlainQueue, Peer<EchoClient>, Peer<EchoServer>> {
         &mut self.pair
     }
 }
 
-fn session(depth: usize) -> Session<'static> {
+fn session(depth: usize, digest: bool) -> Session<'static> {
     let calls = Vec::leak(vec![CallSlot::default(); depth]);
     let detached = Vec::leak(vec![DetachedSlot::default(); depth]);
-    Session::new(SessionConfig::DEFAULT, calls, detached).expect("the default limits")
+    let config = SessionConfig { payload_crc: digest, ..SessionConfig::DEFAULT };
+    Session::new(config, calls, detached).expect("the default limits")
 }
 
 /// Payload bytes that this end copied.
@@ -142,6 +164,7 @@ impl EchoLoop for EchoPair {
     }
 
     fn assert_healthy(&mut self) {
+        self.assert_timers_live();
         let Pair { now, a, b, .. } = &mut self.pair;
         assert_end_healthy(a, *now);
         assert_end_healthy(b, *now);

@@ -1,14 +1,37 @@
-//! Answers every request with its own payload.
+//! Answers every request: with its own payload, or with another buffer.
 
-use luna_core::rpc::{ByteStream, CallId, Handler, Request, Response, RpcError, SessionCx, Status};
+use luna_core::rpc::{ByteStream, CallId, FragVec, Handler, Request, Response, RpcError, SessionCx, Status};
+use luna_core::zbuf::{Frag, Pool};
 
-/// The echo service: the response is made of the objs that the request arrived in.
-pub struct EchoServer;
+/// The echo service.
+pub enum EchoServer {
+    /// The response is made of the objs that the request arrived in.
+    Echo,
+    /// The response is a fresh obj of this pool, filled with what [`fill_of`] says.
+    Touch(&'static Pool),
+}
+
+/// What a touched answer is filled with: of the request's first byte, so that no answer is right by chance.
+pub(super) fn fill_of(first: u8) -> u8 {
+    first.wrapping_mul(3).wrapping_add(1)
+}
 
 impl Handler for EchoServer {
     #[inline]
     fn on_request<S: ByteStream>(&mut self, cx: &mut SessionCx<'_, '_, S>, request: Request<'_>) {
-        cx.reply(Status::OK, &[], request.payload).expect("there is room for a response to each request in flight");
+        let sent = match self {
+            Self::Echo => cx.reply(Status::OK, &[], request.payload),
+            Self::Touch(pool) => {
+                let first = request.payload.first().and_then(|f| f.bytes()?.first().copied()).unwrap_or_default();
+                let len = request.payload.iter().map(Frag::len).sum();
+                let mut answer = pool.alloc().expect("an obj for each request in flight");
+                answer.append(len).expect("objs of the payload's size").fill(fill_of(first));
+                let mut iov = FragVec::new();
+                iov.push(answer.freeze().into()).expect("room");
+                cx.reply(Status::OK, &[], &mut iov)
+            }
+        };
+        sent.expect("there is room for a response to each request in flight");
     }
 
     fn on_response<S: ByteStream>(

@@ -16,6 +16,8 @@ use super::rng::Rng;
 /// Most fragments of one send.
 pub(super) const MAX_FRAGS: usize = 8;
 /// How long an application waits that found no memory.
+/// Largest head of a message: header objs hold it.
+const MAX_HEAD: u32 = 256;
 const NO_MEMORY: Time = 200_000;
 
 /// What all applications of a run share.
@@ -214,13 +216,26 @@ impl SimApp<'_> {
             };
             let token = (f.index as u64) << 40 | (side as u64) << 39 | s.tokens;
             let objs = iov.len();
-            let headed = matches!(half.chunks, Chunks::Headed(_)) && iov.len() > 1;
+            let headed = matches!(half.chunks, Chunks::Headed(_)) && iov.first().is_some_and(|f| f.len() <= MAX_HEAD);
+            let mut n = n;
             let sent = if headed {
                 let first = iov.remove(0);
-                match first.into_zbuf() {
-                    Ok(head) => cx.send_headed(conn, head, &mut iov, token),
-                    Err(_) => Err(SendError::Empty),
+                let bytes = first.bytes().unwrap_or_default();
+                // Of part of it nobody wants to hear: what follows may join it.
+                let (quiet, head) = bytes.split_at(if self.rng.one_in(2) { bytes.len() / 2 } else { 0 });
+                let mut nothing = heapless::Vec::<Frag, 1>::new();
+                let mut sent = Ok(());
+                if !quiet.is_empty() {
+                    sent = cx.send_message(conn, [quiet, &[]], &mut nothing, None);
+                    if sent.is_ok() {
+                        s.queued += quiet.len() as u64;
+                        n -= quiet.len() as u64;
+                        s.moved = self.now.get();
+                    }
                 }
+                sent.and_then(|()| {
+                    cx.send_message(conn, [&head[..head.len() / 3], &head[head.len() / 3..]], &mut iov, Some(token))
+                })
             } else {
                 cx.send(conn, &mut iov, token)
             };
@@ -233,6 +248,10 @@ impl SimApp<'_> {
                     s.moved = self.now.get();
                 }
                 Err(SendError::Full) => s.blocked = true,
+                Err(SendError::NoObj) => {
+                    self.wake_at(self.now.get() + NO_MEMORY);
+                    return;
+                }
                 // The other side reset it meanwhile; `on_closed` tells.
                 Err(_) => return,
             }

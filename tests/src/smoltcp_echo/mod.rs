@@ -59,7 +59,7 @@ impl SmoltcpEcho {
     /// When the connection does not come about.
     #[must_use]
     pub fn new(scenario: Scenario, driving: Driving) -> Self {
-        let Scenario { mtu, depth, size, checksums } = scenario;
+        let Scenario { mtu, depth, size, checksums, .. } = scenario;
         let (there, back) = (Lane::new(mtu), Lane::new(mtu));
         let buffer = (2 * depth * (size as usize + end::HEADER)).max(256 << 10);
         let now = Instant::from_secs(1);

@@ -6,7 +6,7 @@ fn every_byte_comes_back() {
         [(1500, Driving::Split, 6), (1500, Driving::Poll, 8), (9000, Driving::Split, 2), (9000, Driving::Poll, 4)];
     for (mtu, driving, frames) in links {
         for (depth, checksums) in [(1, true), (16, false)] {
-            let mut echo = SmoltcpEcho::new(Scenario { mtu, depth, size: 4096, checksums }, driving);
+            let mut echo = SmoltcpEcho::new(Scenario::new(4096, mtu, depth, checksums), driving);
             echo.run_verified(50);
             echo.run(50);
             let before = echo.report();

@@ -13,7 +13,7 @@ fn a_call_comes_back_with_metadata_and_payload() {
     let body = pattern(4096);
     let call = pair.a.call(method::ECHO, b"meta", &body, None, 42).unwrap();
     assert_eq!(pair.a.session.in_flight(), 1);
-    assert_eq!(pair.a.wire.tokens, [call.to_bits()]);
+    assert_eq!(pair.a.wire.tokens, [0], "nobody lent memory that is to come back");
     pair.settle(1460);
     let request =
         Event::Request { method: method::ECHO, metadata: b"meta".to_vec(), payload: body.clone(), deadline: None };
@@ -27,6 +27,23 @@ fn a_call_comes_back_with_metadata_and_payload() {
     assert_eq!((a.calls, a.responses, a.frames_out, a.frames_in), (1, 1, 1, 1));
     assert_eq!((b.requests, b.frames_out, b.frames_in), (1, 1, 1));
     assert_eq!(b.copy_break.bytes, 0);
+}
+
+#[test]
+fn a_call_of_foreign_memory_asks_to_be_told_of_its_release() {
+    let mut pair = Pair::new();
+    let pool = crate::zbuf::testing::pool(1, 256);
+    let memory: &'static mut [u8] = Vec::leak(pattern(4096));
+    let base = core::ptr::NonNull::new(memory.as_mut_ptr()).unwrap();
+    let io = crate::zbuf::ForeignIo::Contiguous(crate::zbuf::IoAddr(0x1000));
+    // SAFETY: leaked memory; no device is given its address.
+    let region =
+        unsafe { crate::zbuf::ForeignRegion::register(&pool, base, 4096, io, crate::zbuf::DeviceKey(0)) }.unwrap();
+    let mut iov = heapless::Vec::<Frag, 2>::new();
+    iov.push(region.buffer(&pool, 0, 4096).unwrap().into()).unwrap();
+    let call = pair.a.session.call(&mut pair.a.wire, method::ECHO, &[], &mut iov, None, 1).unwrap();
+    assert_eq!(pair.a.wire.tokens, [call.to_bits()]);
+    pair.a.wire.out.clear();
 }
 
 #[test]

@@ -241,7 +241,7 @@ impl Connection {
         };
         if let Some(sent_at) = sample {
             env.counters.rtt_samples += 1;
-            self.rtt.sample(env.now, env.now.since(sent_at), env.config);
+            self.rtt.sample(env.now, env.now.since(sent_at));
             self.backoff = 0;
         }
         let by_probe = news.dsack.is_some_and(|(_, right)| rec.repair.end == Some(right));
@@ -279,7 +279,7 @@ impl Connection {
             {
                 // RFC 4015 §3.3: the timeout grows with the delay that fooled it.
                 let ms = self.tsval(env.now.as_millis_u32()).wrapping_sub(tsecr);
-                self.rtt.sample(env.now, Duration::from_millis(ms.into()), env.config);
+                self.rtt.sample(env.now, Duration::from_millis(ms.into()));
             }
             self.take_back(env, how);
             news.taken_back = true;

@@ -190,7 +190,7 @@ impl Connection {
             // It did without one for a while.
             rec.board.count(env.segments, self.segments);
         } else {
-            rec.main_is_probe = self.timer_is_for_probe();
+            rec.main_is_probe = self.timer_is_for_probe(env.config);
         }
         self.cold.recovery = i;
         self.flags.set_disorder(true);

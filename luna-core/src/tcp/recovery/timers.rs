@@ -24,19 +24,23 @@ impl Connection {
     #[inline(always)]
     pub(crate) fn arm_timer(&mut self, now: Instant, config: &TcpConfig) {
         self.rto_at = now
-            + if self.backoff == 0 { self.rtt.timer(self.one_in_flight()) } else { self.rtt.rto(self.backoff, config) };
+            + if self.backoff == 0 {
+                self.rtt.timer(self.one_in_flight(), config)
+            } else {
+                self.rtt.rto(self.backoff, config)
+            };
     }
 
     /// Whether the timer of a connection in order is for a probe.
-    pub(super) fn timer_is_for_probe(&self) -> bool {
-        self.backoff == 0 && self.in_flight() > 0 && self.rtt.timer_is_for_probe(self.one_in_flight())
+    pub(super) fn timer_is_for_probe(&self, config: &TcpConfig) -> bool {
+        self.backoff == 0 && self.in_flight() > 0 && self.rtt.timer_is_for_probe(self.one_in_flight(), config)
     }
 
     /// Whether the probe timer was set in this very burst for a lone segment, which the peer may acknowledge late, and the
     /// segment is not alone any more (RFC 8985 §7.2).
     #[inline(always)]
-    pub(crate) fn probe_waits_for_one(&self, now: Instant) -> bool {
-        self.rto_at == now + self.rtt.timer(true) && self.timer_is_for_probe() && !self.one_in_flight()
+    pub(crate) fn probe_waits_for_one(&self, now: Instant, config: &TcpConfig) -> bool {
+        self.rto_at == now + self.rtt.timer(true, config) && self.timer_is_for_probe(config) && !self.one_in_flight()
     }
 
     /// Whether silence is answered by a probe before the timeout: while nothing is reported or in recovery (RFC 8985 §7.2),
@@ -44,13 +48,14 @@ impl Connection {
     fn silence_is_probed(&self, rec: &Recovery, config: &TcpConfig) -> bool {
         let calm = rec.board.is_empty() && !self.recovering() && rec.probe.end.is_none();
         let repair = config.probe_repairs && self.flags.recovery() && !rec.repair.probed;
-        (calm || repair) && self.timer_is_for_probe()
+        (calm || repair) && self.timer_is_for_probe(config)
     }
 
     /// Sets the timer from the record; `restart` begins it anew, otherwise it is begun when it does not run.
     pub(super) fn arm_in_disorder(&mut self, rec: &mut Recovery, now: Instant, config: &TcpConfig, restart: bool) {
         let probe = self.silence_is_probed(rec, config);
-        let timer = if probe { self.rtt.timer(self.one_in_flight()) } else { self.rtt.rto(self.backoff, config) };
+        let timer =
+            if probe { self.rtt.timer(self.one_in_flight(), config) } else { self.rtt.rto(self.backoff, config) };
         // From a timer for a lone segment to the shorter one, and from the probe to the timeout or back.
         let other =
             if rec.main_is_probe { !probe || rec.main_at > now + timer } else { probe && self.flags.recovery() };
@@ -114,7 +119,7 @@ impl Connection {
     pub(crate) fn on_timer(&mut self, env: &mut AckEnv<'_, '_>) -> bool {
         let now = env.now;
         if !self.flags.disorder() {
-            if self.timer_is_for_probe() {
+            if self.timer_is_for_probe(env.config) {
                 self.on_probe_timeout(env);
             } else {
                 self.on_timeout(env);

@@ -32,7 +32,7 @@ fn with_one_record<R>(free: usize, test: impl FnOnce(&mut Connection, &mut Segme
     for (token, len) in [120, 200, 30].into_iter().enumerate() {
         let mut iov = heapless::Vec::<Frag, 1>::new();
         iov.push(Frag::from(data.alloc_len(len).unwrap().freeze())).unwrap();
-        c.send.push_all(&mut sends, None, &mut iov, token as u64, false, len);
+        c.send.push_all(&mut sends, None, &mut iov, Some(token as u64), false, len);
     }
     let i = pool.alloc().unwrap();
     let mut flags = SegmentFlags::default();

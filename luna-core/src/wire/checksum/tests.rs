@@ -46,6 +46,27 @@ fn rfc_1071_example_cut_at_odd_offsets() {
     }
 }
 
+/// Long pieces go another way: the same sum, whatever the length, the alignment and the words' signs.
+#[test]
+fn long_pieces_sum_to_what_short_ones_do() {
+    let bytes: Vec<u8> = (0..20_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 21) as u8).collect();
+    for len in (0..1200).chain([1448, 4096, 8960, 19_000]) {
+        for start in [0, 1, 7, 32] {
+            let piece = &bytes[start..start + len];
+            assert_eq!(fold(piece), reference(piece), "{len} bytes from {start}");
+        }
+    }
+    for byte in [0, 0x7f, 0x80, 0xff] {
+        let piece = std::vec![byte; 1 << 22];
+        assert_eq!(fold(&piece), reference(&piece), "{byte:#x}");
+    }
+    #[cfg(target_arch = "x86_64")]
+    if let Some(avx2) = crate::wide_sum::Avx2::get() {
+        let (sum, rest) = avx2.sum(&[0xff; 300]);
+        assert_eq!((sum, rest.len()), (0xffff * 144, 300 - 288), "it is what sums them");
+    }
+}
+
 #[test]
 fn zeros_and_ones() {
     assert_eq!(Checksum::new().finish(), 0xffff);

@@ -1,0 +1,185 @@
+//! Room for small things to send, many to an obj: heads of messages, and messages that are small as a whole.
+//!
+//! An [`Arena`] fills one obj from its front. What was written becomes a [`Frag`] with a reference of its own; two that were
+//! written one behind the other can be one. The obj goes home with the last of them, once the arena has gone on to another.
+//! Bytes behind the arena's mark belong to it alone, those before it to the fragments: nobody writes what anybody reads.
+
+use core::ptr::NonNull;
+
+use super::frag::Frag;
+use super::handle::{add_reference, drop_reference};
+use super::pool::Pool;
+
+/// No obj.
+const NONE: u32 = u32::MAX;
+
+/// The obj being filled, of a pool that outlives it. Holds one reference, if there is an obj.
+pub(crate) struct Arena {
+    /// The first byte not written.
+    at: NonNull<u8>,
+    room: u32,
+    obj: u32,
+}
+
+/// Some bytes at an arena's mark, to be written and then kept.
+pub(crate) struct Room<'a> {
+    arena: &'a mut Arena,
+    len: u32,
+}
+
+impl Arena {
+    pub(crate) const fn new() -> Self {
+        Self { at: NonNull::dangling(), room: 0, obj: NONE }
+    }
+
+    /// Room for `len` bytes, in another obj of `pool` if this one has no more; `None` when there is none or it is too small.
+    #[inline(always)]
+    pub(crate) fn room(&mut self, pool: &Pool, len: u32) -> Option<Room<'_>> {
+        if len > self.room {
+            self.renew(pool, len)?;
+        }
+        Some(Room { arena: self, len })
+    }
+
+    #[inline(never)]
+    fn renew(&mut self, pool: &Pool, len: u32) -> Option<()> {
+        if len > pool.data_capacity() {
+            return None;
+        }
+        let (at, _, obj) = pool.alloc()?.into_obj_parts();
+        self.give_back();
+        *self = Self { at, room: pool.data_capacity(), obj };
+        Some(())
+    }
+
+    /// Holds no obj any more: whoever sends nothing keeps no memory.
+    #[inline]
+    pub(crate) fn give_back(&mut self) {
+        if self.obj != NONE {
+            // The mark may be the end of the zone: the byte before it is not, nor is it of another zone, since objs stand
+            // behind their zone's header.
+            // SAFETY: an address in the obj's zone, and the obj is known by its index; the arena's reference, dropped once.
+            unsafe { drop_reference(self.at.sub(1), self.obj) };
+        }
+        // Not dropped: its reference is gone.
+        core::mem::forget(core::mem::replace(self, Self::new()));
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}
+
+impl Room<'_> {
+    /// How many bytes.
+    #[inline(always)]
+    pub(crate) fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// The bytes, with whatever they held.
+    #[inline(always)]
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
+        // SAFETY: `len` bytes of the arena's obj behind everything that was made a fragment, initialised since the pool was
+        // made, and borrowed with the arena.
+        unsafe { core::slice::from_raw_parts_mut(self.arena.at.as_ptr(), self.len as usize) }
+    }
+
+    #[inline(always)]
+    fn advance(&mut self) {
+        // SAFETY: `len` is at most the arena's room, so this is at most the obj's end.
+        self.arena.at = unsafe { self.arena.at.add(self.len as usize) };
+        self.arena.room -= self.len;
+    }
+
+    /// Keeps the bytes: a protocol head, if `header` (see [`Frag::header`]).
+    #[inline(always)]
+    pub(crate) fn into_frag(mut self, header: bool) -> Frag {
+        let (at, obj) = (self.arena.at, self.arena.obj);
+        self.advance();
+        // SAFETY: the arena holds a reference to its obj, and `len` bytes from `at` are inside it.
+        unsafe {
+            add_reference(at, obj);
+            Frag::of_obj(at, self.len, obj, header)
+        }
+    }
+
+    /// Whether the bytes stand right behind those of `frag`.
+    #[inline(always)]
+    pub(crate) fn continues(&self, frag: &Frag) -> bool {
+        frag.ends_at(self.arena.at, self.arena.obj)
+    }
+
+    /// Keeps the bytes as part of `frag`, which they continue.
+    #[inline(always)]
+    pub(crate) fn extend(mut self, frag: &mut Frag) {
+        debug_assert!(self.continues(frag));
+        // SAFETY: the bytes behind it are `len` of the same obj.
+        unsafe { frag.grow(self.len) };
+        self.advance();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+
+    fn write(arena: &mut Arena, pool: &Pool, bytes: &[u8]) -> Option<Frag> {
+        let mut room = arena.room(pool, bytes.len() as u32)?;
+        room.bytes().copy_from_slice(bytes);
+        Some(room.into_frag(false))
+    }
+
+    #[test]
+    fn pieces_share_an_obj_which_goes_home_with_the_last_of_them() {
+        let pool = testing::pool(1, 256);
+        let mut arena = Arena::new();
+        let frags: Vec<_> = (0..5u8).map(|i| write(&mut arena, &pool, &[i; 60]).unwrap()).collect();
+        assert_eq!(pool.outstanding(), 2, "four fit one obj");
+        for (i, frag) in frags.iter().enumerate() {
+            assert_eq!(frag.bytes(), Some(&[i as u8; 60][..]));
+        }
+        drop(frags);
+        assert_eq!(pool.outstanding(), 1, "the one being filled");
+        arena.give_back();
+        assert_eq!(pool.outstanding(), 0);
+        arena.give_back();
+        let full = write(&mut arena, &pool, &[9; 256]).unwrap();
+        drop(arena);
+        assert_eq!((full.bytes(), pool.outstanding()), (Some(&[9; 256][..]), 1), "filled to its end");
+        drop(full);
+        assert_eq!(pool.outstanding(), 0);
+    }
+
+    #[test]
+    fn what_continues_a_piece_joins_it_and_nothing_else_does() {
+        let pool = testing::pool(1, 128);
+        let mut arena = Arena::new();
+        let mut first = write(&mut arena, &pool, &[1; 40]).unwrap();
+        let mut room = arena.room(&pool, 40).unwrap();
+        assert!(room.continues(&first));
+        room.bytes().fill(2);
+        room.extend(&mut first);
+        assert_eq!(first.bytes(), Some(&[[1; 40], [2; 40]].concat()[..]));
+        let second = write(&mut arena, &pool, &[3; 40]).unwrap();
+        assert!(!arena.room(&pool, 8).unwrap().continues(&first), "something else is in between");
+        assert!(arena.room(&pool, 8).unwrap().continues(&second));
+        assert!(!arena.room(&pool, 80).unwrap().continues(&second), "another obj");
+        assert!(arena.room(&pool, 129).is_none(), "no obj is that large");
+    }
+
+    #[test]
+    fn without_objs_there_is_no_room() {
+        let pool = testing::pool(1, 256);
+        let mut arena = Arena::new();
+        let first = write(&mut arena, &pool, &[1; 200]).unwrap();
+        let all = testing::drain(&pool);
+        assert!(arena.room(&pool, 57).is_none());
+        assert!(write(&mut arena, &pool, &[2; 56]).is_some(), "what there was is still there");
+        drop((first, all, arena));
+        assert_eq!(pool.outstanding(), 0);
+    }
+}
