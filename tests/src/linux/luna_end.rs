@@ -32,7 +32,7 @@ const WINDOW: u32 = 2 << 20;
 /// How long an idle end sleeps. Spinning is what Luna does where cores are its own; on a shared machine who sleeps is run
 /// at once when it wakes, and who spins or yields waits for its next turn.
 const NAP: Duration = Duration::from_micros(10);
-/// Pieces of one send, as large as the kernel end's writes: a segment does not span two sends.
+/// Pieces of one send, as large as the kernel end's writes.
 const GATHER: usize = 16;
 /// Sends in a row, so that acknowledgments get their turn.
 const PUSH: usize = 8;
