@@ -17,5 +17,5 @@ mod tests;
 pub use app::{Lane, Sessions};
 pub use bench::{BenchError, BenchReport};
 pub use pair::{PairReport, bytes_per_connection, run_pair};
-pub use run::{Ending, Node, NodeParts, NodeReport};
+pub use run::{Ending, Node, NodeError, NodeParts, NodeReport};
 pub use settings::{Die, Rings, Settings, SettingsError, Transports};
