@@ -64,8 +64,19 @@ pub const QEMU_VIRT: Board = Board {
     psci: true,
 };
 
+/// QEMU's `sbsa-ref` machine.
+pub const SBSA_REF: Board = Board {
+    name: "sbsa-ref",
+    ram: Range { name: "ram", start: 0x100_0000_0000, len: 256 << 20 },
+    uart: Range { name: "pl011", start: 0x6000_0000, len: 0x1000 },
+    virtio_mmio: None,
+    ecam: Range { name: "ecam", start: 0xf000_0000, len: 256 << 20 },
+    pci_memory: Range { name: "pci memory", start: 0x8000_0000, len: 0x7000_0000 },
+    psci: false,
+};
+
 /// Every board with a map.
-pub const BOARDS: &[Board] = &[QEMU_VIRT];
+pub const BOARDS: &[Board] = &[QEMU_VIRT, SBSA_REF];
 
 #[cfg(test)]
 mod tests {

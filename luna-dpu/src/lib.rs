@@ -9,6 +9,7 @@
 //! | [`node`] | what an image does: a stack with its queue and control plane on each core, RPC echo, the benchmark |
 //! | `machine` | an aarch64 core: console, exceptions, counter, random numbers, ways out; in images only |
 //! | [`arena`], [`Tables`] | memory, handed out at start |
+//! | [`smmu`] | where devices find memory: physical addresses, at an offset, through an SMMUv3 |
 //!
 //! [`TickClock`] makes time of a free-running counter, and [`run`] is the inline run-to-completion loop (paper §5.1) for
 //! those who bring their own application.

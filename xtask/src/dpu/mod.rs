@@ -71,8 +71,9 @@ struct Test {
 
 /// Machines that there is an image for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
-enum Board {
+pub(crate) enum Board {
     QemuVirt,
+    SbsaRef,
 }
 
 impl Board {
@@ -80,6 +81,7 @@ impl Board {
     fn package(self) -> &'static str {
         match self {
             Self::QemuVirt => "qemu-virt",
+            Self::SbsaRef => "sbsa-ref",
         }
     }
 }
@@ -94,10 +96,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Verb::Run(run) => {
             let image = build(&run.common)?;
             let Some(words) = &run.append else {
+                if run.common.board != Board::QemuVirt {
+                    bail!("only qemu-virt has a virtio NIC for DPDK's vhost port: `--append WORDS` boots the others");
+                }
                 vhost::run(&image, run.load, run.common.yes)?;
                 return Ok(ExitCode::SUCCESS);
             };
-            let mut machine = qemu::Machine::virt().append(words).boot(&image)?;
+            let mut machine = qemu::Machine::of(run.common.board).append(words).boot(&image)?;
             let status = machine.wait(Some(Duration::from_secs(600)), |line| println!("{}", line.text))?;
             Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
@@ -109,7 +114,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Verb::Test(args) => {
-            test::run(&build(&args.common)?, args.case.as_deref(), args.verbose)?;
+            test::run(args.common.board, &build(&args.common)?, args.case.as_deref(), args.verbose)?;
             Ok(ExitCode::SUCCESS)
         }
     }

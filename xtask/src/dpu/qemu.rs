@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
+use super::Board;
 use crate::process::Process;
 
 /// A machine to be.
@@ -20,6 +21,22 @@ impl Machine {
         let args = "-machine virt,gic-version=3 -cpu cortex-a72 -accel tcg -m 256M -nodefaults -display none -serial stdio \
                     -no-reboot -semihosting-config enable=on,target=native";
         Self { args: args.split_whitespace().map(str::to_owned).collect(), append: String::new() }
+    }
+
+    /// `sbsa-ref`: no network yet. Its display and network cards want no firmware of their own.
+    fn sbsa() -> Self {
+        let args = "-machine sbsa-ref -accel tcg,thread=multi -m 1G -smp 2 -nodefaults -display none -serial stdio -no-reboot \
+                    -global VGA.romfile= -global e1000e.romfile= -global virtio-rng-pci.romfile= \
+                    -semihosting-config enable=on,target=native";
+        Self { args: args.split_whitespace().map(str::to_owned).collect(), append: String::new() }
+    }
+
+    /// The machine that a board is.
+    pub(crate) fn of(board: Board) -> Self {
+        match board {
+            Board::QemuVirt => Self::virt(),
+            Board::SbsaRef => Self::sbsa(),
+        }
     }
 
     /// More of the command line.

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
+use super::Board;
 use super::qemu::Machine;
 use crate::cargo::{cargo, target_dir};
 use crate::process::Process;
@@ -48,6 +49,9 @@ enum Nic {
     /// Before virtio 1.
     Legacy,
     Pci,
+    E1000e,
+    /// The same behind QEMU's own network, which has a DHCP server.
+    E1000eDhcp,
 }
 
 impl Nic {
@@ -61,6 +65,9 @@ impl Nic {
                 "virtio-net-device,netdev=n0,mac=02:00:00:00:00:02,packed=on",
             ],
             Self::Legacy => &["-device", "virtio-net-device,netdev=n0,mac=02:00:00:00:00:02"],
+            Self::E1000e | Self::E1000eDhcp => {
+                &["-device", "e1000e,netdev=n0,mac=02:00:00:00:00:02", "-device", "virtio-rng-pci"]
+            }
             Self::Pci => {
                 &["-device", "virtio-net-pci,netdev=n0,mac=02:00:00:00:00:02,packed=on,disable-legacy=on,romfile="]
             }
@@ -126,18 +133,55 @@ fn cases() -> Vec<Case> {
     all
 }
 
-/// Runs all cases whose name contains `filter`.
-pub(super) fn run(image: &Path, filter: Option<&str>, verbose: bool) -> Result<()> {
+/// All of `sbsa-ref`.
+fn sbsa_cases() -> Vec<Case> {
+    let serve = |loss| Peer::Serve { loss };
+    let calls = |size: u32, count: u32, loss: u16| {
+        format!("{NET} loss={loss} patience=120 connect=10.0.0.1:7480 size={size} count={count} depth=4")
+    };
+    vec![
+        case("no network device", Nic::None, NET, Peer::Nobody, Some(2), "no e1000e network device"),
+        case("a panic", Nic::None, "die=panic", Peer::Nobody, Some(101), "asked to panic"),
+        case("a data abort", Nic::None, "die=fault", Peer::Nobody, Some(101), "data abort"),
+        case("an address by DHCP", Nic::E1000eDhcp, "net.addr=dhcp net.detect=off", Peer::Nobody, None, "Dhcp"),
+        case(
+            "ARP and echo",
+            Nic::E1000e,
+            "net.addr=10.0.0.2/24 net.detect=off",
+            Peer::Ping(40),
+            None,
+            "SMMUv3: stream",
+        ),
+        case("4 KiB requests of the image's", Nic::E1000e, &calls(4096, 200, 0), serve(0), Some(0), "bench completed"),
+        case("64 KiB requests of the image's", Nic::E1000e, &calls(65536, 30, 0), serve(0), Some(0), "bench completed"),
+        case("the same, 1 % loss", Nic::E1000e, &calls(4096, 200, 10), serve(10), Some(0), "bench completed"),
+        case(
+            "requests to the image",
+            Nic::E1000e,
+            &format!("{NET} until=1"),
+            Peer::Bench { size: 4096, count: 200, depth: 4, loss: 0 },
+            Some(0),
+            "served 2",
+        ),
+    ]
+}
+
+/// Runs all cases of `board` whose name contains `filter`.
+pub(super) fn run(board: Board, image: &Path, filter: Option<&str>, verbose: bool) -> Result<()> {
     let peer = build_peer()?;
     let dir = tempfile::tempdir().context("cannot make a directory for sockets")?;
     let mut passed = 0;
     let mut failed = Vec::new();
-    for case in cases() {
+    let cases = match board {
+        Board::QemuVirt => cases(),
+        Board::SbsaRef => sbsa_cases(),
+    };
+    for case in cases {
         if filter.is_some_and(|f| !case.name.contains(f)) {
             continue;
         }
         let start = Instant::now();
-        match play(&case, image, &peer, dir.path(), verbose) {
+        match play(board, &case, image, &peer, dir.path(), verbose) {
             Ok(()) => {
                 passed += 1;
                 println!("ok    {:5.1} s  {}", start.elapsed().as_secs_f64(), case.name);
@@ -167,15 +211,18 @@ fn build_peer() -> Result<PathBuf> {
     Ok(target_dir().join("release/dpu_peer"))
 }
 
-fn play(case: &Case, image: &Path, peer: &Path, dir: &Path, verbose: bool) -> Result<()> {
+fn play(board: Board, case: &Case, image: &Path, peer: &Path, dir: &Path, verbose: bool) -> Result<()> {
     let (ours, theirs) = (dir.join("host"), dir.join("qemu"));
     // Sockets of the case before.
     _ = std::fs::remove_file(&theirs);
     let mut other = start_peer(&case.peer, peer, &ours, &theirs)?;
-    let mut machine = Machine::virt().args(&case.machine.split_whitespace().collect::<Vec<_>>());
+    let mut machine = Machine::of(board).args(&case.machine.split_whitespace().collect::<Vec<_>>());
     if case.nic != Nic::None {
         let (ours, theirs) = (ours.display(), theirs.display());
-        let link = format!("dgram,id=n0,local.type=unix,local.path={theirs},remote.type=unix,remote.path={ours}");
+        let mut link = format!("dgram,id=n0,local.type=unix,local.path={theirs},remote.type=unix,remote.path={ours}");
+        if case.nic == Nic::E1000eDhcp {
+            link = "user,id=n0".into();
+        }
         machine = machine.args(&["-netdev", &link]).args(case.nic.args());
     }
     let mut qemu = machine.append(&case.append).boot(image)?;

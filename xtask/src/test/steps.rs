@@ -48,7 +48,7 @@ pub(crate) const STEPS: &[Step] = &[
     step("loom", "the return list and the pair's ring in every interleaving of threads (loom)", loom),
     step("asan", "luna-core's tests under AddressSanitizer (nightly)", asan),
     dpdk_step("valgrind", "luna-core's Zbuf tests under Valgrind", valgrind),
-    dpdk_step("dpu", "an image without an operating system, in QEMU, against luna-host", dpu),
+    dpdk_step("dpu", "images without an operating system, in QEMU, against luna-host", dpu),
     step("benches", "every bench compiles and runs once", benches),
     dpdk_step("instructions", "instructions per RPC stay within their budgets and beside smoltcp's", instructions),
 ];
@@ -200,7 +200,9 @@ fn valgrind(runner: &mut Runner) -> Result<Outcome> {
 }
 
 fn dpu(runner: &mut Runner) -> Result<Outcome> {
-    runner.run_tests(cargo(&["xtask", "dpu", "test", "--yes"]))?;
+    for board in ["qemu-virt", "sbsa-ref"] {
+        runner.run_tests(cargo(&["xtask", "dpu", "test", "--yes", "--board", board]))?;
+    }
     Ok(Outcome::Done)
 }
 

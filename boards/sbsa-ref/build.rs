@@ -1,0 +1,11 @@
+//! Hands the linker scripts over: aarch64-rt's layout, this board's memory, and that it begins above aarch64-rt's entry.
+
+fn main() {
+    println!("cargo::rerun-if-changed=memory.ld");
+    if std::env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("none") {
+        let here = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
+        println!("cargo::rustc-link-arg-bins=-Timage.ld");
+        println!("cargo::rustc-link-arg-bins=-T{here}/memory.ld");
+        println!("cargo::rustc-link-arg-bins=--entry=from_el3");
+    }
+}
