@@ -28,8 +28,10 @@ const LINK_PATIENCE: Duration = Duration::from_secs(5);
 const PAYLOAD_OBJS: usize = 512;
 /// Their size.
 const PAYLOAD_OBJ: u32 = 16 << 10;
-/// Memory for the objs of one queue, and of its payload.
+/// Memory for the objs of one queue and of its payload, in MiB.
 const MEMORY_MB_PER_QUEUE: u32 = 64;
+/// And for DPDK itself.
+const MEMORY_MB: u32 = 64;
 /// Ports that the kernel gives to sockets that name none.
 const KERNEL_PORTS: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
@@ -180,7 +182,7 @@ pub fn open(
     if let Some(path) = peers_socket(nic) {
         check_peer(path)?;
     }
-    let memory_mb = EalConfig::default().memory_mb.max(MEMORY_MB_PER_QUEUE * u32::from(queues));
+    let memory_mb = MEMORY_MB + MEMORY_MB_PER_QUEUE * u32::from(queues);
     let eal = Eal::start(&EalConfig { memory_mb, ..EalConfig::default() })?;
     let name = eal.attach(&vdev)?;
     // vhost has no address of its own, and takes whatever its peer sends.

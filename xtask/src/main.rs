@@ -43,7 +43,7 @@ enum Verb {
     Test(test::Args),
     /// Linux's TCP as the other end: every case, and the goodput under loss (`--runs 9`)
     Linux(linux::Args),
-    /// Run the benches and print the instruction comparison
+    /// Measure Luna beside the kernel, smoltcp and its ports' limit: one HTML report (`--quick`: two minutes)
     Bench(bench::Args),
     /// Run the deterministic simulator over many seeds, or one of them with its packet log
     Sim(sim::Args),

@@ -37,10 +37,15 @@ pub(crate) const PREFIX_LEN: u8 = 24;
 impl VethPair {
     /// Makes the namespaces, the pair, addresses and static neighbours, with offloads as asked.
     pub(crate) fn make() -> Result<Self> {
+        Self::make_tagged("")
+    }
+
+    /// One of several pairs of this process, which `tag` tells apart.
+    pub(crate) fn make_tagged(tag: &str) -> Result<Self> {
         sweep()?;
         let id = std::process::id();
         let end = |side: &str, address, mac| End {
-            namespace: format!("{PREFIX}{id}-{side}"),
+            namespace: format!("{PREFIX}{id}-{tag}{side}"),
             interface: format!("luna-{side}"),
             address,
             mac,
@@ -145,6 +150,12 @@ impl End {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.namespace]).arg(program);
         command
+    }
+
+    /// Makes the loopback interface carry packets as a network does: 1500 bytes, no segmentation and receive offloads.
+    pub(crate) fn make_loopback_plain(&self) -> Result<()> {
+        ip(&["-n", &self.namespace, "link", "set", "lo", "mtu", "1500"])?;
+        self.output("ethtool", &["-K", "lo", "tso", "off", "gso", "off", "gro", "off"]).map(drop)
     }
 
     fn output(&self, program: &str, args: &[&str]) -> Result<String> {

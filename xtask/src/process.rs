@@ -5,9 +5,9 @@
 //! Spawn from the main thread only: the kernel ties the last of these to the thread that spawned.
 
 use core::time::Duration;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Instant;
@@ -43,6 +43,7 @@ pub(crate) struct Line {
 pub(crate) struct Process {
     name: String,
     child: Child,
+    input: Option<ChildStdin>,
     lines: Receiver<Line>,
     log: Vec<Line>,
     status: Option<ExitStatus>,
@@ -51,8 +52,20 @@ pub(crate) struct Process {
 impl Process {
     /// Starts `command` with its output piped to us, standard output and error apart.
     pub(crate) fn spawn(name: impl Into<String>, mut command: Command) -> Result<Self> {
+        command.stdin(Stdio::null());
+        Self::spawn_piped(name.into(), command)
+    }
+
+    /// The same for a child that is told what to do, line by line.
+    pub(crate) fn spawn_with_input(name: impl Into<String>, mut command: Command) -> Result<Self> {
+        command.stdin(Stdio::piped());
+        Self::spawn_piped(name.into(), command)
+    }
+
+    fn spawn_piped(name: String, mut command: Command) -> Result<Self> {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let (name, mut child) = launch(name.into(), command)?;
+        let (name, mut child) = launch(name, command)?;
+        let input = child.stdin.take();
         let (sender, lines) = channel();
         if let Some(out) = child.stdout.take() {
             read_lines(out, Stream::Out, sender.clone());
@@ -60,17 +73,43 @@ impl Process {
         if let Some(err) = child.stderr.take() {
             read_lines(err, Stream::Err, sender);
         }
-        Ok(Self { name, child, lines, log: Vec::new(), status: None })
+        Ok(Self { name, child, input, lines, log: Vec::new(), status: None })
+    }
+
+    /// Tells the child a line.
+    pub(crate) fn tell(&mut self, line: &str) -> Result<()> {
+        let input = self.input.as_mut().with_context(|| format!("{} takes no input", self.name))?;
+        // The child has ended: what it said last tells why.
+        writeln!(input, "{line}").with_context(|| format!("{} does not listen:\n{}", self.name, self.tail(20)))
+    }
+
+    /// The next line that the child prints on standard output; an error when it ends first or `patience` runs out.
+    pub(crate) fn answer(&mut self, patience: Duration) -> Result<String> {
+        let until = Instant::now() + patience;
+        loop {
+            let line = self.line("an answer", until)?;
+            if line.stream == Stream::Out {
+                // Answers are long and many: they are the caller's, not the log's.
+                return Ok(line.text);
+            }
+            self.log.push(line);
+        }
+    }
+
+    /// Says that no more is to be done, and waits for a successful end.
+    pub(crate) fn end_of_input(&mut self, patience: Duration) -> Result<()> {
+        self.input = None;
+        self.wait_success(patience)
     }
 
     /// Starts `command` with both outputs in one pipe, so that lines keep their order.
     pub(crate) fn spawn_merged(name: impl Into<String>, mut command: Command) -> Result<Self> {
         let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
-        command.stdout(writer.try_clone()?).stderr(writer);
+        command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
         let (name, child) = launch(name.into(), command)?;
         let (sender, lines) = channel();
         read_lines(reader, Stream::Out, sender);
-        Ok(Self { name, child, lines, log: Vec::new(), status: None })
+        Ok(Self { name, child, input: None, lines, log: Vec::new(), status: None })
     }
 
     /// Everything printed on standard output, as one text.
@@ -93,23 +132,29 @@ impl Process {
     pub(crate) fn wait_for_line(&mut self, needle: &str, patience: Duration) -> Result<String> {
         let until = Instant::now() + patience;
         loop {
+            let line = self.line(needle, until)?;
+            let found = line.text.contains(needle).then(|| line.text.clone());
+            self.log.push(line);
+            if let Some(text) = found {
+                return Ok(text);
+            }
+        }
+    }
+
+    /// The next line; an error when the child ends first or the time is over.
+    fn line(&mut self, awaited: &str, until: Instant) -> Result<Line> {
+        loop {
             interrupt::check()?;
             match self.lines.recv_timeout(TICK) {
-                Ok(line) => {
-                    let found = line.text.contains(needle).then(|| line.text.clone());
-                    self.log.push(line);
-                    if let Some(text) = found {
-                        return Ok(text);
-                    }
-                }
+                Ok(line) => return Ok(line),
                 Err(RecvTimeoutError::Timeout) if Instant::now() < until => {}
                 Err(RecvTimeoutError::Timeout) => {
-                    bail!("{} did not say \"{needle}\" within {patience:?}:\n{}", self.name, self.tail(20))
+                    bail!("{} did not say \"{awaited}\" in time:\n{}", self.name, self.tail(20))
                 }
                 Err(RecvTimeoutError::Disconnected) => {
                     let status = self.child.wait()?;
                     self.status = Some(status);
-                    bail!("{} ended ({status}) before it said \"{needle}\":\n{}", self.name, self.tail(20))
+                    bail!("{} ended ({status}) before it said \"{awaited}\":\n{}", self.name, self.tail(20))
                 }
             }
         }
@@ -204,7 +249,7 @@ pub(crate) fn output(program: &str, args: &[&str]) -> Result<String> {
 }
 
 fn launch(name: String, mut command: Command) -> Result<(String, Child)> {
-    command.stdin(Stdio::null()).process_group(0);
+    command.process_group(0);
     // SAFETY: between fork and exec only prctl(2) runs, which is async-signal-safe and touches no memory of ours.
     unsafe {
         command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));

@@ -17,6 +17,8 @@ use super::reap::ReapKind;
 
 /// Bytes of Ethernet header, a VLAN tag and the checksum that some devices deliver.
 const FRAME_OVERHEAD: u32 = 14 + 4 + 4;
+/// Descriptors of a memif ring, as [`super::Memif::new`] asks for.
+const MEMIF_RING: u16 = 1024;
 /// memif declares less than it carries.
 const MEMIF_MAX_MTU: u16 = 9600;
 
@@ -94,7 +96,10 @@ impl Setup {
             foreign: false,
             prompt_completion: reap.is_prompt(),
         };
-        let info_for_queues = PortInfo { port, caps, reap, max_frame: u32::from(config.mtu) + FRAME_OVERHEAD };
+        // memif's zero-copy transmit writes a descriptor before it looks whether one is free (DPDK 22.11): a chain that
+        // meets a full ring overwrites a frame that the other side has yet to read, and frees its memory early.
+        let tx_ring = (driver == "net_memif").then(|| u32::from(config.tx_descriptors.min(MEMIF_RING)));
+        let info_for_queues = PortInfo { port, caps, reap, max_frame: u32::from(config.mtu) + FRAME_OVERHEAD, tx_ring };
         let shared = PortShared::new(eal, c_name, driver, info_for_queues);
         Ok(Self { shared, device: Device { info, max_mtu: declared, rx_offloads, tx_offloads }, xdp })
     }

@@ -116,6 +116,8 @@ pub(super) struct PortInfo {
     pub(super) caps: Caps,
     pub(super) reap: ReapKind,
     pub(super) max_frame: u32,
+    /// Descriptors that may be in the device's hands at a time, where it does not see to that itself.
+    pub(super) tx_ring: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -189,6 +191,11 @@ impl Drop for QueueSeed {
 }
 
 impl QueuePools {
+    /// Segments of frames that were built and have not come back.
+    pub(super) fn tx_outstanding(&self) -> usize {
+        self.header.as_ref().map_or(0, |pool| pool.pool().outstanding()) + self.ext.pool().outstanding()
+    }
+
     fn each(&self) -> impl Iterator<Item = &MbufPool> {
         [Some(&self.rx), self.header.as_ref(), Some(&self.ext)].into_iter().flatten()
     }

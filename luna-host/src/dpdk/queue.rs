@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use dpdk_sys as sys;
-use luna_core::nic::{Caps, NicQueue, QueueStats, RX_BURST, RxBurst, RxFrame, RxMeta, TxMeta};
+use luna_core::nic::{Caps, MAX_TX_FRAGS, NicQueue, QueueStats, RX_BURST, RxBurst, RxFrame, RxMeta, TxMeta};
 use luna_core::wire::{ChecksumVerdict, RxChecksum};
 use luna_core::zbuf::{CopyCounter, FragRef, Pool, ZbufMut, copy_counted, raw};
 
@@ -37,6 +37,8 @@ pub struct DpdkQueue {
     reap: ReapKind,
     /// Longest frame, Ethernet header included.
     max_frame: u32,
+    /// See [`PortInfo::tx_ring`](super::port::PortInfo::tx_ring).
+    tx_ring: Option<u32>,
     pools: ManuallyDrop<Box<QueuePools>>,
     /// Frames built and not yet taken by the device: `pending[first..last]`.
     pending: [*mut sys::rte_mbuf; TX_BURST],
@@ -65,6 +67,7 @@ impl DpdkQueue {
             queue,
             reap: info.reap,
             max_frame: info.max_frame,
+            tx_ring: info.tx_ring,
             pools: ManuallyDrop::new(pools),
             pending: [core::ptr::null_mut(); TX_BURST],
             first: 0,
@@ -140,6 +143,31 @@ impl DpdkQueue {
             self.first = 0;
         }
         self.last < TX_BURST
+    }
+
+    /// How many of the next `count` frames the device's ring surely has descriptors for: one for each segment.
+    fn fitting(&mut self, count: u16, ring: u32) -> u16 {
+        // Far from full, as usual: not counted.
+        if self.in_flight() * (MAX_TX_FRAGS as u64 + 1) <= u64::from(ring) {
+            return count;
+        }
+        // SAFETY: pending frames are chains that this queue owns.
+        let segments = |m: *mut sys::rte_mbuf| u32::from(unsafe { sys::mbuf::nb_segs(m) });
+        let waiting = self.pending.get(self.first..self.last).unwrap_or_default();
+        let waiting: u32 = waiting.iter().map(|m| segments(*m)).sum();
+        let outstanding = |pools: &QueuePools| pools.tx_outstanding() as u32;
+        if outstanding(&self.pools) > ring {
+            self.collect();
+        }
+        // What waits is outstanding too: it has its objs.
+        let mut room = (ring + waiting).saturating_sub(outstanding(&self.pools));
+        let frames = self.pending.get(self.first..self.first + usize::from(count)).unwrap_or_default();
+        let fit = frames.iter().take_while(|m| {
+            let left = room.checked_sub(segments(**m));
+            room = left.unwrap_or(0);
+            left.is_some()
+        });
+        fit.count() as u16
     }
 
     fn drop_frame(&mut self) {
@@ -347,6 +375,12 @@ impl NicQueue for DpdkQueue {
         let mut count = (self.last - self.first) as u16;
         if count == 0 {
             return;
+        }
+        if let Some(ring) = self.tx_ring {
+            count = self.fitting(count, ring);
+            if count == 0 {
+                return;
+            }
         }
         // SAFETY: a started queue of this thread; `first..last` are chains that this queue owns, and what the burst
         // takes is forgotten here.

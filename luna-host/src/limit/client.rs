@@ -137,7 +137,7 @@ impl<Q: NicQueue> LimitClient<Q> {
     fn begin(&mut self, point: LimitPoint) -> Result<(), LimitError> {
         let frames = self.frames.frames_of(point.size) * point.in_flight as usize;
         // A NIC would lose what finds no posted obj, and so does the pair; other ports hold the sender up.
-        if self.nic.starts_with("mem") && frames > MEM_RING {
+        if self.nic.starts_with("mem:") && frames > MEM_RING {
             return Err(LimitError::TooMuch { frames, most: MEM_RING });
         }
         self.common.clear();

@@ -150,6 +150,22 @@ pub(crate) fn two_queues(kind: Kind) {
     assert!(n("server", "/rpc/requests") >= n("client", "/requests"), "{told}");
 }
 
+/// The limit repeats nothing: a frame that is lost or damaged stops it. The last point has more segments in flight than a ring
+/// has descriptors.
+pub(crate) fn limit(kind: Kind) {
+    let link = Link::new(kind);
+    let server = luna::serve(&link, &link.work.path("root"), &["--stack", "limit"]);
+    for (size, depth) in [("64", "1"), ("4096", "16"), ("65536", "16")] {
+        let args = ["--stack", "limit", "--verify", "--size", size, "--iodepth", depth, "--duration", "300ms"];
+        let client = luna::client(&link, "knbench", &args).json();
+        let told = Told(vec![("client", client)]);
+        assert!(told.number("client", "/requests") > 0.0, "{told}");
+    }
+    let told = Told(vec![("server", luna::stop(&link, server))]);
+    let n = |path: &str| told.number("server", path);
+    assert_eq!((n("/rpc/messages_broken"), n("/rpc/frames_not_ours")), (0.0, 0.0), "{told}");
+}
+
 /// A file between Luna's TCP and the kernel's.
 pub(crate) fn across(server: Kind, client: Kind) {
     let link = Link::mixed(server, client);

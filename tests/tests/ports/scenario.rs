@@ -15,6 +15,8 @@ const CASES: &[Case] = &[
     ("knbench_over_af_xdp", || cases::knbench(Kind::AfXdp)),
     ("knbench_over_memif", || cases::knbench(Kind::Memif)),
     ("knbench_over_virtio", || cases::knbench(Kind::Virtio)),
+    ("limit_over_memif", || cases::limit(Kind::Memif)),
+    ("limit_over_virtio", || cases::limit(Kind::Virtio)),
     ("two_queues_over_memif", || cases::two_queues(Kind::Memif)),
     ("two_queues_over_virtio", || cases::two_queues(Kind::Virtio)),
     ("luna_client_kernel_server", || cases::across(Kind::Kernel, Kind::AfXdp)),

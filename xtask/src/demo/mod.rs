@@ -4,7 +4,7 @@
 //! Order of the stages: for every link the file first, then the benchmark, so that numbers are of a path that was seen
 //! to deliver every byte. Servers and clients are children; namespaces, hugepages and files go when this ends, however.
 
-mod link;
+pub(crate) mod link;
 mod luna;
 mod report;
 mod transfer;

@@ -110,7 +110,8 @@ impl Worker<'_> {
         })?;
         drop(progress);
         let outcome = bench.finish()?;
-        if outcome.latencies.count() == 0 {
+        // Without a signal it is a result that nothing was answered in time.
+        if outcome.latencies.count() == 0 && run::stopped(&self.stop) {
             return Err(ClientError::Interrupted.into());
         }
         Ok((outcome, driver.report().since(&before)))
