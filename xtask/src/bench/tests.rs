@@ -102,6 +102,7 @@ fn a_busy_machine_is_told() {
     let busy = Data { busy: 0.4, ..data() };
     assert!(page::page(&busy).unwrap().contains("The machine was busy"), "40 % were others'");
     assert!(page::words(&busy).contains("40 %"));
+    assert!(!page::page(&busy).unwrap().contains("times the kernel's throughput"), "no claim in the headline");
 }
 
 #[test]
