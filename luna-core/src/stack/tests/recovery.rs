@@ -254,21 +254,6 @@ fn in_recovery_silence_is_probed_for_before_the_timeout() {
 }
 
 #[test]
-fn what_joins_a_lone_segment_in_a_burst_is_not_probed_for_late() {
-    let slow = |t: &mut TcpConfig| (t.max_ack_delay, t.ack_delay) = (MS(40), MS(40));
-    let (mut p, a, _) = Pair::warm(&with(|t| (slow(t), t.min_rto = MS(200)).1), US(100));
-    // Three leave; two are acknowledged, which lets others follow the third.
-    p.a.conn_mut(a).congestion_for_tests(3 * MSS as u32);
-    p.send_segments(a, 9);
-    p.rounds(1, US(100));
-    p.b.queue().fate = Box::new(|_, _| Fate::Drop);
-    p.rounds(1, US(100));
-    assert!(p.a.conn(a).in_flight() > MSS as u32, "{}", p.a.conn(a).in_flight());
-    p.rounds(20, US(100));
-    assert_eq!(p.a_count().tlp_probes, 1, "within 2 ms");
-}
-
-#[test]
 fn a_probe_is_the_last_segment_again_where_the_settings_say_so() {
     let (mut p, a, _) = Pair::warm(&with(|t| t.probe_new_data = false), US(100));
     p.a.conn_mut(a).congestion_for_tests(4 * MSS as u32);
