@@ -3,7 +3,7 @@
 //! Built by `cargo xtask dpu` for `aarch64-unknown-none`; for other targets there is only a program that says so.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 // That image has no devices, and uses less of what is here.
-#![cfg_attr(feature = "pair", allow(dead_code, unused_imports))]
+#![cfg_attr(feature = "pair", allow(dead_code, unused_imports, unused_variables))]
 
 #[cfg(target_os = "none")]
 mod image;
