@@ -5,8 +5,9 @@ use core::fmt;
 use super::{ConnId, List, Stack};
 use crate::nic::NicQueue;
 use crate::slab::NIL;
+use crate::tcp::congestion::Pacer;
 use crate::tcp::connection::NO_SLOT;
-use crate::tcp::{State, ensure};
+use crate::tcp::{State, Waits, ensure};
 
 /// An invariant that does not hold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,8 +55,9 @@ impl<Q: NicQueue> Stack<'_, Q> {
             used += 1;
             alive += 1;
             let conn = Some(self.id_of(slot));
+            let waits = Waits { listed: c.flags.dirty(), paced: self.waits_for_pace(slot) };
             let holds = c
-                .check(&self.segments, &self.sends, &self.out_of_order, c.flags.dirty())
+                .check(&self.segments, &self.sends, &self.out_of_order, waits)
                 .map_err(|what| Broken { what, conn })?;
             segments += holds.segments;
             sends += holds.sends;
@@ -79,6 +81,16 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let records = taken(self.recoveries.capacity(), self.recoveries.available());
         ensure(recoveries == records, "recovery records leak")?;
         self.check_listeners()
+    }
+
+    /// Whether a connection is where it is looked at when its pace allows more.
+    fn waits_for_pace(&self, slot: u32) -> bool {
+        let c = self.conns.at(slot);
+        if !(c.flags.careful() && c.cold.modes.paced()) {
+            return false;
+        }
+        let pacer = &self.controls.at(c.cold.control).pacer;
+        pacer.waits && (pacer.place != Pacer::NOWHERE || c.wheel_at <= pacer.next_send)
     }
 
     /// Walks the free list of every pool: slower than all the rest.

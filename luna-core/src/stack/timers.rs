@@ -59,7 +59,8 @@ impl<Q: NicQueue> Stack<'_, Q> {
             let trial = self.profiles.at(c.profile).pmtu_raise;
             self.counters.pmtu_raised += u64::from(c.raise_packet_size(now, trial));
         }
-        if c.flags.careful() && c.cold.modes.paced() && c.unsent() > 0 {
+        // What waits for its pace may be FIN alone.
+        if c.flags.careful() && c.cold.modes.paced() && (c.unsent() > 0 || c.fin_is_to_go()) {
             self.mark_dirty(slot);
         }
         let c = self.conns.at_mut(slot);

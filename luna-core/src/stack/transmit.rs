@@ -115,7 +115,8 @@ impl<Q: NicQueue> Stack<'_, Q> {
             header: &mut header,
             frags: &mut self.frags,
             max_frags: caps.max_tx_frags(),
-            copy_foreign: (!caps.tx_checksum || !caps.foreign).then(|| path.queue.header_pool()),
+            // Software that sums cannot read it, and no device sums behind a shim.
+            copy_foreign: (!caps.tx_checksum || !caps.foreign || !shim.is_empty()).then(|| path.queue.header_pool()),
             copies: &mut self.copies,
         };
         let Ok((sent, at)) = SendQueue::gather(&self.sends, piece.at, len, to) else {

@@ -437,6 +437,11 @@ impl Connection {
         if step >= self.worthwhile_window(1) as i32 { edge } else { self.rcv_adv }
     }
 
+    /// FIN is queued and was not sent.
+    pub(crate) fn fin_is_to_go(&self) -> bool {
+        self.flags.fin_queued() && !self.flags.fin_sent()
+    }
+
     /// `segments` full ones, or half of the largest window that can be.
     #[inline(always)]
     pub(crate) fn worthwhile_window(&self, segments: u32) -> u32 {

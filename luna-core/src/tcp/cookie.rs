@@ -6,7 +6,8 @@
 //! not hashed: whoever changes them harms only the own connection. What only makes sense with timestamps travels in the 6 lowest bits of the TSval that we send, which
 //! the peer echoes: its window scale, and whether it does SACK. Without timestamps a cookie's connection has neither.
 //!
-//! Lost with cookies: the retransmission of our SYN-ACK, MSS values between those of the table, and the clock of RFC 6528
+//! Lost with cookies: the peer whose first segment is overtaken by its second (which proves nothing: its cookie is for the
+//! number before the first) is reset; the retransmission of our SYN-ACK, MSS values between those of the table, and the clock of RFC 6528
 //! in the initial sequence number.
 
 use crate::time::Instant;

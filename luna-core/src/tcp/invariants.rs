@@ -25,14 +25,23 @@ pub(crate) fn ensure(holds: bool, what: &'static str) -> Result<(), &'static str
     if holds { Ok(()) } else { Err(what) }
 }
 
+/// What a connection waits for beside its timers.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(crate) struct Waits {
+    /// Its output will be looked at without further cause.
+    pub(crate) listed: bool,
+    /// It is where connections wait for their pace.
+    pub(crate) paced: bool,
+}
+
 impl Connection {
-    /// Checks a connection that is in use. `listed`: its output will be looked at without further cause.
+    /// Checks a connection that is in use.
     pub(crate) fn check(
         &self,
         segments: &Segments<'_>,
         sends: &SendEntries<'_>,
         out_of_order: &OutOfOrders<'_>,
-        listed: bool,
+        waits: Waits,
     ) -> Result<Holds, &'static str> {
         let holds = Holds {
             segments: self.check_segments(segments, sends)?,
@@ -44,8 +53,8 @@ impl Connection {
             ensure(holds == Holds::default(), "told that it is over, but holds items of pools")?;
         }
         self.check_sequence_numbers()?;
-        if !listed {
-            self.check_timers()?;
+        if !waits.listed {
+            self.check_timers(waits.paced)?;
         }
         Ok(holds)
     }
@@ -94,7 +103,7 @@ impl Connection {
     }
 
     /// Whatever waits has a deadline. True only when no output is due.
-    fn check_timers(&self) -> Result<(), &'static str> {
+    fn check_timers(&self, paced: bool) -> Result<(), &'static str> {
         ensure(self.wheel_at <= self.deadline(), "the wheel does not know of a deadline")?;
         if self.flags.needs_neighbor() {
             return Ok(());
@@ -112,7 +121,7 @@ impl Connection {
             ensure(armed, "data in flight without a timer")?;
             ensure(self.cold.give_up_at != Instant::FAR, "data in flight without a user timeout")?;
         } else if self.unsent() > 0 || self.flags.fin_queued() && !self.flags.fin_sent() {
-            ensure(armed, "something to send, nothing in flight, no timer")?;
+            ensure(armed || paced, "something to send, nothing in flight, no timer")?;
         }
         ensure(!self.flags.persist() || armed, "window probes without a timer")?;
         ensure(self.ack_owed == 0 || self.ack_at != Instant::FAR, "an owed acknowledgment without a timer")?;

@@ -48,7 +48,7 @@ pub use congestion::Control;
 pub use connection::{Connection, TcpInfo};
 pub use ecn::Ecn;
 #[cfg(any(test, feature = "invariants"))]
-pub(crate) use invariants::ensure;
+pub(crate) use invariants::{Waits, ensure};
 pub(crate) use profiles::Profiles;
 pub use profiles::{MAX_PROFILES, ProfileId, ProfilesFull};
 pub use reassembly::OutOfOrder;

@@ -55,17 +55,23 @@ impl Connection {
         true
     }
 
-    /// A timeout. True when it is one too many of a full segment, and a smaller size is used from now on.
+    /// A timeout. True when it is one too many of a segment that the path may be too narrow for, and a smaller size is used
+    /// from now on. One that is not full (applications' messages may never be) has twice the patience: with a peer that is
+    /// gone for a while it is none of its doing.
     pub(crate) fn suspect_black_hole(&mut self, env: &mut AckEnv<'_, '_>) -> bool {
         let most = env.config.black_hole_timeouts;
         // A size that is on trial has one chance.
-        let patience = if self.cold.size_on_trial { most.min(1) } else { most };
         let head = self.segments.head;
-        let full = head != NIL && env.segments.at(head).len >= u32::from(self.mss);
-        if most == 0 || self.backoff < patience || !full {
+        let len = if head == NIL { 0 } else { env.segments.at(head).len.min(self.mss.into()) };
+        let patience = match len == u32::from(self.mss) {
+            true if self.cold.size_on_trial => most.min(1),
+            true => most,
+            false => most.saturating_mul(2),
+        };
+        if most == 0 || self.backoff < patience {
             return false;
         }
-        let size = self.packet_size();
+        let size = len + self.headers();
         LADDER.into_iter().find(|m| *m < size).is_some_and(|next| self.lower_packet_size(env, next))
     }
 

@@ -10,7 +10,7 @@ use super::bytes::{be16, be32, take};
 use super::ethernet::{EtherType, EthernetHeader};
 use super::ipv4::{self, Ipv4Header};
 use super::ipv6::{self, Ipv6Header};
-use super::{Checksum, PROTOCOL_TCP, ParseError, SeqNum};
+use super::{Checksum, PROTOCOL_TCP, ParseError, SeqNum, int};
 
 /// The IP protocol number of ICMP.
 pub const PROTOCOL_ICMP: u8 = 1;
@@ -161,6 +161,16 @@ fn kind_v6(code: (u8, u8), mtu: u32) -> Option<IcmpKind> {
 
 type Quoted<'a> = (IpAddr, IpAddr, u32, &'a [u8]);
 
+/// TCP in a quotation: behind the telemetry shim, when there is one. That may be cut off as well, which its checksum would
+/// not survive.
+fn behind_shim(protocol: u8, payload: &[u8]) -> Result<&[u8], ParseError> {
+    let (protocol, skipped) = int::skip_quoted(protocol, payload).ok_or(ParseError::BadIcmp)?;
+    if protocol != PROTOCOL_TCP {
+        return Err(ParseError::NotTcp);
+    }
+    payload.get(skipped..).ok_or(ParseError::BadIcmp)
+}
+
 /// The packet quoted is cut off: its length field counts what is not there.
 fn quoted_v4(quote: &[u8]) -> Result<Quoted<'_>, ParseError> {
     let head = quote.first_chunk::<{ ipv4::HEADER_LEN }>().ok_or(ParseError::BadIcmp)?;
@@ -168,11 +178,9 @@ fn quoted_v4(quote: &[u8]) -> Result<Quoted<'_>, ParseError> {
     if head[0] >> 4 != 4 || header_len < ipv4::HEADER_LEN || be16::<6, _>(head) & 0x1fff != 0 {
         return Err(ParseError::BadIcmp);
     }
-    if head[9] != PROTOCOL_TCP {
-        return Err(ParseError::NotTcp);
-    }
     let [src, dst] = [take::<12, 4, _>(head), take::<16, 4, _>(head)].map(|a| IpAddr::V4(Ipv4Addr::from(a)));
-    Ok((src, dst, be16::<2, _>(head).into(), quote.get(header_len..).ok_or(ParseError::BadIcmp)?))
+    let segment = behind_shim(head[9], quote.get(header_len..).ok_or(ParseError::BadIcmp)?)?;
+    Ok((src, dst, be16::<2, _>(head).into(), segment))
 }
 
 /// What we send has no extension headers.
@@ -181,9 +189,7 @@ fn quoted_v6(quote: &[u8]) -> Result<Quoted<'_>, ParseError> {
     if head[0] >> 4 != 6 {
         return Err(ParseError::BadIcmp);
     }
-    if head[6] != PROTOCOL_TCP {
-        return Err(ParseError::NotTcp);
-    }
+    let rest = behind_shim(head[6], rest)?;
     let [src, dst] = [take::<8, 16, _>(head), take::<24, 16, _>(head)].map(|a| IpAddr::V6(Ipv6Addr::from(a)));
     Ok((src, dst, u32::from(be16::<4, _>(head)) + ipv6::HEADER_LEN as u32, rest))
 }

@@ -325,5 +325,14 @@ pub(super) fn skip(protocol: u8, payload: &[u8]) -> Result<(u8, u16), ParseError
     Ok((shim.next_header, shim.len))
 }
 
+/// The same of a packet that an error quotes: what is cut off cannot be checked. `None` when that is the shim's begin.
+pub(super) fn skip_quoted(protocol: u8, payload: &[u8]) -> Option<(u8, usize)> {
+    if protocol != PROTOCOL {
+        return Some((protocol, 0));
+    }
+    let [next_header, units] = *payload.first_chunk::<2>()?;
+    Some((next_header, usize::from(units) * 4))
+}
+
 #[cfg(test)]
 mod tests;

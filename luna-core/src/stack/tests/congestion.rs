@@ -4,7 +4,7 @@ use super::bottleneck::{Bottleneck, Slow, mark};
 use super::harness::Options;
 use crate::stack::*;
 use crate::tcp::congestion::{CongestionKind, HpccConfig};
-use crate::tcp::{Ecn, TcpConfig};
+use crate::tcp::{Ecn, State, TcpConfig};
 use crate::time::Duration;
 use crate::wire::{RxChecksum, TcpFlags, TcpPacket, int};
 
@@ -398,4 +398,19 @@ fn what_the_application_does_not_use_does_not_grow() {
         n.add(conn, 1000);
     }
     assert_eq!(n.info(conn).cwnd, 10 * 1448);
+}
+
+/// Nothing but FIN waits, and longer than the ring of pace reaches.
+#[test]
+fn a_paced_connection_finishes() {
+    let slow = HpccConfig { base_rtt: MS(10), line_rate: 1_000_000, ..HpccConfig::DEFAULT };
+    let o = both(TcpConfig { hpcc: slow, ..tcp(CongestionKind::Hpcc) });
+    let mut n = Bottleneck::new(&o, Slow { stamp: true, ..GIGABIT });
+    let conn = n.connect(1300);
+    n.run(US(400));
+    assert_eq!((n.info(conn).in_flight, n.app_b.received), (0, 1300));
+    let now = n.now();
+    n.a.cx(now).shutdown(conn).unwrap();
+    n.run(MS(5));
+    assert_eq!(n.info(conn).state, State::FinWait2);
 }

@@ -4,7 +4,10 @@ use core::ptr::NonNull;
 
 use super::harness::*;
 use crate::stack::*;
+use crate::tcp::TcpConfig;
+use crate::tcp::congestion::CongestionKind;
 use crate::time::Duration;
+use crate::wire::{RxChecksum, TcpPacket};
 use crate::zbuf::{DeviceKey, ForeignIo, ForeignRegion, Frag, IoAddr};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
@@ -64,6 +67,23 @@ fn foreign_memory_crosses_with_and_without_offload_at_every_mtu_and_segment_limi
             }
         }
     }
+}
+
+#[test]
+fn behind_a_telemetry_shim_it_is_summed_by_software() {
+    let tcp = TcpConfig { congestion: CongestionKind::Hpcc, ..TcpConfig::DATACENTER };
+    let (mut p, a, _) = Pair::open(&Options { tcp_a: tcp, tcp_b: tcp, ..options(true, 1500) });
+    let guest = Guest::new(&p.a);
+    p.a.queue().recent = Some(Vec::new());
+    let frag = guest.frag(&p.a, 0, 4000);
+    send(&mut p, a, vec![frag], 1).unwrap();
+    p.may_spin = true;
+    assert!(p.run_until(MS(50), |p| p.a.app.released.len() == 1));
+    let frames = p.a.queue().recent.take().unwrap();
+    let segments: Vec<_> =
+        frames.iter().map(|f| TcpPacket::parse_frame(f, RxChecksum::UNKNOWN).expect("a right checksum")).collect();
+    assert!(segments.iter().filter(|s| s.payload_len > 0 && s.shim_len > 0).count() >= 3);
+    assert_eq!(p.a.stack.copies().foreign.bytes, 4000, "and counted as a copy");
 }
 
 #[test]

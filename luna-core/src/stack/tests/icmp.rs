@@ -239,12 +239,27 @@ fn a_black_hole_is_found_and_tried_again_later() {
     }
 }
 
+/// Messages of 4 KiB on ports that take 9000: no segment is ever full.
+#[test]
+fn a_black_hole_is_found_by_segments_that_are_not_full() {
+    for (mtu, path, len, want) in [(9000, 1500, 4096, 1448), (1500, 1300, 1400, 1228), (1500, 900, 1000, 524)] {
+        let tcp = black_hole();
+        let (mut p, a, _) = Pair::open(&Options { tcp_a: tcp, tcp_b: tcp, mtu, ..Options::default() });
+        p.a.queue().fate = narrow(path, false);
+        p.send_a(a, len, 0, 1);
+        p.run(Duration::from_secs(5));
+        expect_pattern(&p.b.app.received, len);
+        assert_eq!((p.a.stack.counters().black_holes, p.info_a(a).mss), (1, want), "{len} over {path}");
+    }
+}
+
 #[test]
 fn a_peer_that_is_gone_is_no_black_hole_for_small_segments() {
     let tcp = black_hole();
     let (mut p, a, _) = Pair::open(&Options { tcp_a: tcp, ..Options::default() });
     p.a.queue().fate = Box::new(|_, _| Fate::Drop);
-    p.send_a(a, 1000, 0, 1);
+    // No path takes less.
+    p.send_a(a, 576 - 52, 0, 1);
     p.run(Duration::from_secs(10));
     assert_eq!((p.a.stack.counters().black_holes, p.info_a(a).mss), (0, 1448));
     let off = TcpConfig { black_hole_timeouts: 0, ..tcp };

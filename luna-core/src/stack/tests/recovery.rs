@@ -457,3 +457,28 @@ fn nonsense_reports_are_ignored_and_long_walks_cut_short() {
     p.a.stack.turn(p.now, 256, &mut p.a.app);
     assert_eq!((p.a_count().sack_walks_cut, p.info_a(a).sacked), (1, 100));
 }
+
+/// A timeout forgets what was reported; when it is reported again, that is no news of the path.
+#[test]
+fn reports_that_a_timeout_forgot_give_no_sample_when_they_come_again() {
+    let o = with(|t| {
+        (t.timestamps, t.black_hole_timeouts) = (false, 0);
+        (t.user_timeout, t.max_rto) = (Duration::from_secs(60), Duration::from_secs(4));
+    });
+    let (mut p, a, b) = Pair::warm(&o, US(100));
+    let first = Rc::new(RefCell::new(None));
+    p.a.queue().fate = Box::new(move |s, _| {
+        let lost = s.payload_len > 0 && *first.borrow_mut().get_or_insert(s.tcp.seq) == s.tcp.seq;
+        if lost { Fate::Drop } else { Fate::Pass }
+    });
+    p.send_segments(a, 4);
+    for _ in 0..100 {
+        // Data the other way carries the reports.
+        let data = p.b.buffer(100, 0);
+        p.b.send(p.now, b, &data, 1).unwrap();
+        p.run(MS(20));
+    }
+    let info = p.info_a(a);
+    assert!(info.srtt < MS(1), "the path has not changed: {:?}", info.srtt);
+    assert!((6..12).contains(&info.rtos), "each waits twice as long as the one before: {}", info.rtos);
+}

@@ -292,6 +292,25 @@ fn reports_can_be_taken_back() {
     assert!(p.a_count().retransmits > 0);
 }
 
+/// The same behind a timeout, where PRR has no part.
+#[test]
+fn a_peer_that_takes_reports_back_after_a_timeout_is_sent_the_data_again() {
+    let (mut p, a, _) = Pair::warm(&with(|_| ()), US(100));
+    p.a.queue().fate = Box::new(|s, _| if s.payload_len > 0 { Fate::Drop } else { Fate::Pass });
+    let una = p.a.conn(a).snd_una;
+    p.send_segments(a, 6);
+    assert!(p.run_until(MS(50), |p| p.a.stack.counters().rtos == 1));
+    let at = |k: u32| una + k * MSS as u32;
+    for (ack, block) in [(0, Some((2, 4))), (2, None), (2, None)] {
+        p.a.forge(a, |f| (f.ack, f.sack) = (at(ack), block.map(|(l, r)| (at(l), at(r))).into_iter().collect()));
+        p.a.stack.turn(p.now, 256, &mut p.a.app);
+    }
+    assert_eq!((p.a_count().reneged, p.info_a(a).sacked), (1, 0));
+    let again = p.a_count().retransmits;
+    p.rounds(100, US(100));
+    assert!(p.a_count().retransmits > again);
+}
+
 /// The timer asks instead of the peer.
 #[test]
 fn a_peer_that_took_reports_back_and_is_silent_is_sent_the_data_again() {

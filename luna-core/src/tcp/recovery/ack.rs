@@ -141,7 +141,9 @@ impl Connection {
             return;
         }
         self.flags.set_timeout_recovery(false);
-        self.flags.set_disorder(false);
+        // What was lost and did not fit when it was sent again may still be to be sent.
+        let lost = self.segments.head != NIL && env.segments.at(self.segments.head).flags.lost();
+        self.flags.set_disorder(lost);
     }
 
     /// The cumulative acknowledgment moves.
@@ -220,9 +222,10 @@ impl Connection {
         let sent = self.tsval(s.sent_at.as_millis_u32());
         let earlier = tsecr.is_some_and(|t| (t.wrapping_sub(sent) as i32) < 0);
         rack.delivered(s, now, self.rtt.least(), earlier && self.flags.timestamps());
-        if !s.flags.retransmitted() {
+        // What was reported before a timeout made us forget it tells nothing of the path now.
+        if !s.flags.retransmitted() && !s.flags.was_sacked() {
             news.sample = news.sample.max(Some(s.sent_at));
-            news.original |= !s.flags.was_sacked() && s.end().before_eq(self.cold.recovery_point);
+            news.original |= s.end().before_eq(self.cold.recovery_point);
             news.reordered |= s.end().before(fack);
         }
         rack.fack = rack.fack.later(s.end());

@@ -20,9 +20,8 @@ impl Connection {
         let mut marks = Scoreboard::default();
         marks.count(segments, self.segments);
         let Some(rec) = self.record(recoveries) else {
-            let head = self.segments.head;
-            let lost = u32::from(head != NIL && segments.at(head).flags.lost());
-            return ensure(marks.sacked == 0 && marks.lost == lost, "marks without a record");
+            ensure(marks.sacked == 0, "reports without a record")?;
+            return self.check_lost_without_record(segments);
         };
         let (a, b) = (&rec.board, &marks);
         ensure(a.sacked == b.sacked, "the scoreboard's count of reported segments")?;
@@ -35,5 +34,18 @@ impl Connection {
             "a probe is timed although something is reported or lost",
         )?;
         ensure(self.in_flight() >= a.sacked_bytes + a.lost_bytes, "more is marked than is in flight")
+    }
+
+    /// Lost is the first segment, or what of it did not fit when it was sent again.
+    fn check_lost_without_record(&self, segments: &Segments<'_>) -> Result<(), &'static str> {
+        let mut at = self.segments.head;
+        let mut may = true;
+        while at != NIL {
+            let s = segments.at(at);
+            ensure(may || !s.flags.lost(), "marks without a record")?;
+            may &= s.flags.lost() || s.flags.retransmitted();
+            at = s.next;
+        }
+        Ok(())
     }
 }

@@ -37,5 +37,7 @@ impl Connection {
             }
             at = next;
         }
+        // The timer may have been a probe's, which nothing lost has.
+        self.arm_in_disorder(rec, env.now, env.config, false);
     }
 }

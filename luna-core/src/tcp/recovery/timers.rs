@@ -189,7 +189,10 @@ impl Connection {
         if !self.recovering() {
             self.enter_fast_recovery(env, self.in_flight());
         }
-        self.reduce(env, 0, false);
+        if self.flags.recovery() {
+            // Behind a timeout the congestion window alone counts.
+            self.reduce(env, 0, false);
+        }
     }
 
     /// RFC 8985 §7.3: a probe is to leave, and behind it runs the timeout.

@@ -88,6 +88,27 @@ fn what_is_quoted_is_found_whatever_the_length_of_the_quote() {
     }
 }
 
+/// A telemetry shim stands between IP and TCP of connections that run HPCC.
+#[test]
+fn what_is_quoted_is_found_behind_a_shim() {
+    for v6 in [false, true] {
+        let mut sent = segment(v6);
+        let (ip_len, protocol_at, code) = if v6 { (40, 20, (1, 3)) } else { (20, 23, (3, 1)) };
+        let mut shim = [0; int::MAX_LEN];
+        let len = int::emit(&mut shim, 2, None);
+        sent.splice(14 + ip_len..14 + ip_len, shim[..len].iter().copied());
+        sent[protocol_at] = int::PROTOCOL;
+        let read = |quote| IcmpError::parse_frame(&icmp_about(&sent, code, 0, quote));
+        for quote in [ip_len + len + 8, 2000] {
+            let e = read(quote).unwrap();
+            assert_eq!((e.kind, e.local_port, e.remote_port, e.seq), (IcmpKind::Soft, 1234, 80, SeqNum(0xdead_beef)));
+        }
+        for quote in 0..ip_len + len + 8 {
+            assert_eq!(read(quote), Err(ParseError::BadIcmp), "{quote}");
+        }
+    }
+}
+
 #[test]
 fn types_and_codes_have_the_meaning_of_their_rfcs() {
     let kind =
