@@ -5,12 +5,14 @@ use core::net::SocketAddr;
 use std::rc::Rc;
 
 use luna_core::nic::NicQueue;
-use luna_core::stack::{App, Closed, ConnId, Connect, Cx, PathId, Released, Retained, SendError};
+use luna_core::stack::{App, Closed, ConnId, Connect, ConnectError, Cx, PathId, Released, Retained, SendError};
 use luna_core::wire::MacAddr;
 use luna_core::zbuf::{Frag, Pool, Zbuf};
 
 use super::events::Time;
 use super::flow::{CLIENT, Chunks, Ending, Flow, Held, Pending, Reader, SERVER};
+use super::guest::Guest;
+use super::pattern::Pattern;
 use super::rng::Rng;
 
 /// Most fragments of one send.
@@ -33,6 +35,14 @@ pub struct Shared {
     pub neighbors: Vec<(core::net::IpAddr, MacAddr)>,
     /// What happened, for the log; only when it is kept.
     pub notes: Option<Vec<String>>,
+}
+
+/// An I/O vector of a stream.
+struct Parts {
+    iov: heapless::Vec<Frag, MAX_FRAGS>,
+    bytes: u64,
+    /// Buffers of foreign memory in it.
+    lent: u32,
 }
 
 impl Shared {
@@ -82,8 +92,8 @@ impl SimApp<'_> {
         self.wake = self.wake.min(at);
     }
 
-    /// Begins a flow on the side that connects.
-    pub fn connect<Q: NicQueue>(&mut self, cx: &mut Cx<'_, '_, Q>, flow: usize, side: usize) {
+    /// Begins a flow on the side that connects. False: its stack is full, and it has to be tried again.
+    pub fn connect<Q: NicQueue>(&mut self, cx: &mut Cx<'_, '_, Q>, flow: usize, side: usize) -> bool {
         let shared = &mut *self.shared.borrow_mut();
         let f = &mut shared.flows[flow];
         let (local, remote) = (f.plan.addrs[side], f.plan.addrs[1 - side]);
@@ -93,6 +103,9 @@ impl SimApp<'_> {
             to.ports = local.port()..=local.port();
         }
         to.user = (flow * 2 + side) as u64;
+        if f.sides[side].known {
+            return true;
+        }
         match cx.connect(to) {
             Ok(conn) => {
                 f.sides[side].conn = Some(conn);
@@ -101,8 +114,13 @@ impl SimApp<'_> {
                 self.conns.push((conn, flow, side));
                 shared.note(|| format!("flow {flow} side {side}: connect, {conn:?}"));
             }
+            Err(ConnectError::Full | ConnectError::ControlsFull) => {
+                f.sides[side].moved = self.now.get();
+                return false;
+            }
             Err(e) => shared.wrong(|| format!("flow {flow}: connect failed: {e}")),
         }
+        true
     }
 
     /// What time brings: releases, ends of rests, closes at an agreed moment.
@@ -189,7 +207,7 @@ impl SimApp<'_> {
         };
         let limit = if holds_back { half.total / 2 } else { half.total };
         let s = &mut f.sides[side];
-        while s.queued < limit && !s.blocked && !s.shut && !s.left && s.resting.is_none() {
+        while s.queued < limit && !s.blocked && !s.shut && !s.left && !s.revoked && s.resting.is_none() {
             if let Some((after, pause)) = half.rest
                 && !s.rested
                 && s.queued >= after
@@ -210,13 +228,15 @@ impl SimApp<'_> {
                 Chunks::Bytes(_) => self.rng.range(1, 16 << 10) as u32,
             };
             let want = u64::from(want).min(limit - s.queued) as u32;
-            let Some((mut iov, n)) = self.buffers(want, s.queued, pattern) else {
+            let headed = matches!(half.chunks, Chunks::Headed(_));
+            let guest = s.guest.as_mut();
+            let Some(Parts { mut iov, bytes: n, lent }) = self.parts(want, s.queued, pattern, guest, headed) else {
                 self.wake_at(self.now.get() + NO_MEMORY);
                 return;
             };
             let token = (f.index as u64) << 40 | (side as u64) << 39 | s.tokens;
             let objs = iov.len();
-            let headed = matches!(half.chunks, Chunks::Headed(_)) && iov.first().is_some_and(|f| f.len() <= MAX_HEAD);
+            let headed = headed && iov.first().is_some_and(|f| !f.is_foreign() && f.len() <= MAX_HEAD);
             let mut n = n;
             let sent = if headed {
                 let first = iov.remove(0);
@@ -244,30 +264,48 @@ impl SimApp<'_> {
                     s.queued += n;
                     s.tokens += 1;
                     s.objs += objs;
-                    s.pending.push_back(Pending { token, end: s.queued, pins: 0, objs });
+                    s.pending.push_back(Pending { token, end: s.queued, pins: 0, objs, lent });
                     s.moved = self.now.get();
                 }
-                Err(SendError::Full) => s.blocked = true,
-                Err(SendError::NoObj) => {
-                    self.wake_at(self.now.get() + NO_MEMORY);
+                Err(e) => {
+                    drop(iov);
+                    if let Some(guest) = &mut s.guest {
+                        guest.take_back(lent);
+                    }
+                    s.blocked |= e == SendError::Full;
+                    if e == SendError::NoObj {
+                        self.wake_at(self.now.get() + NO_MEMORY);
+                    }
+                    // Anything else: the other side reset it meanwhile; `on_closed` tells.
                     return;
                 }
-                // The other side reset it meanwhile; `on_closed` tells.
-                Err(_) => return,
             }
         }
     }
 
-    /// Objs with the next `want` bytes of a stream, or fewer when there is no more memory.
-    fn buffers(
+    /// The next `want` bytes of a stream, or fewer when there is no more memory; some of them a guest's. A head is our own.
+    fn parts(
         &mut self,
         want: u32,
         at: u64,
-        pattern: super::pattern::Pattern,
-    ) -> Option<(heapless::Vec<Frag, MAX_FRAGS>, u64)> {
+        pattern: Pattern,
+        mut guest: Option<&mut Guest>,
+        headed: bool,
+    ) -> Option<Parts> {
         let mut iov = heapless::Vec::new();
-        let mut n = 0;
+        let (mut n, mut lent) = (0, 0);
         while n < want && !iov.is_full() {
+            if let Some(guest) = &mut guest
+                && !(headed && iov.is_empty())
+                && !self.rng.one_in(4)
+                && let Some((frag, mask)) = guest.buffer(self.data, want - n, at + u64::from(n), pattern)
+            {
+                n += frag.len();
+                lent |= mask;
+                // There is room: it was asked.
+                drop(iov.push(frag));
+                continue;
+            }
             let Some(mut obj) = self.data.alloc() else { break };
             let most = obj.tailroom().min(want - n);
             let part = if self.rng.one_in(4) { self.rng.range(1, most.into()) as u32 } else { most };
@@ -277,7 +315,7 @@ impl SimApp<'_> {
             // There is room: it was asked.
             drop(iov.push(Frag::from(obj.freeze())));
         }
-        (n > 0).then_some((iov, n.into()))
+        (n > 0).then_some(Parts { iov, bytes: n.into(), lent })
     }
 
     /// Sends back what came, as it is.
@@ -296,7 +334,7 @@ impl SimApp<'_> {
                     s.backlog.pop_front();
                     s.queued += n;
                     s.tokens += 1;
-                    s.pending.push_back(Pending { token, end: s.queued, pins, objs: 0 });
+                    s.pending.push_back(Pending { token, end: s.queued, pins, objs: 0, lent: 0 });
                 }
                 Err(SendError::Full) => s.blocked = true,
                 Err(_) => return,
@@ -333,9 +371,20 @@ impl SimApp<'_> {
             Ending::HalfCloses(first) if complete && (side != first || s.fin) => "close",
             Ending::BothShutDown if all_queued && !s.shut => "shutdown",
             Ending::Aborts(who, after) if side == who && s.received >= after => "abort",
+            Ending::Revokes(who, after) if side == who && s.received >= after && !s.revoked => "revoke",
+            // It ends by itself when something of that memory is sent once more; if not, then so.
+            Ending::Revokes(who, _) if side == who && s.revoked && s.pending.is_empty() => "abort",
             Ending::ClosesEarly(who, after) if side == who && s.received >= after => "close",
             _ => return None,
         };
+        if what == "revoke" {
+            let s = &mut f.sides[side];
+            s.revoked = true;
+            if let Some(guest) = &s.guest {
+                guest.revoke();
+            }
+            return if s.pending.is_empty() { self.end(cx, conn, f, side) } else { Some(what) };
+        }
         // A connection that ended meanwhile is stale: `on_closed` was or will be called.
         let _ = match what {
             "close" => cx.close(conn),
@@ -355,8 +404,12 @@ impl SimApp<'_> {
     fn opened<Q: NicQueue>(&mut self, cx: &mut Cx<'_, '_, Q>, conn: ConnId, flow: usize, side: usize) {
         {
             let shared = &mut *self.shared.borrow_mut();
-            let s = &mut shared.flows[flow].sides[side];
+            let f = &mut shared.flows[flow];
+            let s = &mut f.sides[side];
             let twice = core::mem::replace(&mut s.open, true);
+            if f.plan.halves[side].foreign && s.guest.is_none() {
+                s.guest = Guest::new(self.data);
+            }
             s.conn = Some(conn);
             s.known = true;
             s.moved = self.now.get();
@@ -476,9 +529,16 @@ impl<Q: NicQueue> App<Q> for SimApp<'_> {
             let other = &f.sides[1 - side];
             let got = if other.left && !f.plan.ending.complete() { u64::MAX } else { other.received };
             let s = &mut f.sides[side];
-            let front = s.pending.pop_front();
+            // Foreign memory is told of later, when devices let go of it; each kind in its own order.
+            let place = s.pending.iter().position(|p| p.token == token).unwrap_or(0);
+            let overtaken =
+                s.pending.iter().take(place).filter(|p| (p.lent == 0) == (s.pending[place].lent == 0)).count();
+            let front = if overtaken == 0 { s.pending.remove(place) } else { s.pending.pop_front() };
             s.moved = self.now.get();
             s.objs -= front.map_or(0, |p| p.objs);
+            if let (Some(guest), Some(p)) = (&mut s.guest, front) {
+                guest.take_back(p.lent);
+            }
             if let Some(p) = front.filter(|p| p.pins > 0) {
                 // A connection that is over takes nothing back.
                 let _ = cx.release(conn, p.pins);
@@ -491,7 +551,7 @@ impl<Q: NicQueue> App<Q> for SimApp<'_> {
                     shared.wrong(|| format!("flow {flow} side {side}: token {token:#x} released once too often"));
                 }
                 (Some(p), Released::Acked) => {
-                    s.acked = p.end;
+                    s.acked = s.acked.max(p.end);
                     if got < p.end {
                         shared.wrong(|| {
                             format!("flow {flow} side {side}: {} bytes reported acknowledged, {got} arrived", p.end)
@@ -521,7 +581,8 @@ impl<Q: NicQueue> App<Q> for SimApp<'_> {
         s.moved = self.now.get();
         s.backlog.clear();
         let again = s.closed.replace(closed).is_some();
-        let left = s.pending.len();
+        // Foreign memory may still be in a device's hands.
+        let left = s.pending.iter().filter(|p| p.lent == 0).count();
         shared.note(|| format!("flow {flow} side {side}: over: {}", closed.reason));
         if again || left > 0 || !stale {
             shared.wrong(|| {

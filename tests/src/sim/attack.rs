@@ -1,12 +1,16 @@
-//! The attacker: segments that must change nothing, made from what passed on the wire; and old frames sent again.
+//! The attacker: segments that must change nothing, made from what passed on the wire; old frames sent again; floods.
 
 use luna_core::wire::{
     HeaderTemplate, MacAddr, SegmentHead, SeqNum, TcpFlags, TcpOptions, tcp_checksum, write_tcp_checksum,
 };
 
 use super::events::Time;
+use super::flow::{Opening, SERVER};
 use super::frame::{Frame, Segment, Tag};
+use super::icmp::{Complaint, error};
 use super::log::What;
+use super::malformed::malformed;
+use super::plan::mac;
 use super::rng::Rng;
 use super::world::{Event, World};
 
@@ -62,9 +66,20 @@ impl Attacker {
         if seg.flags.rst() || seg.flags.syn() {
             return None;
         }
+        if rng.one_in(4) {
+            return malformed(seen, rng);
+        }
+        if rng.one_in(6) {
+            let mtu = rng.pick(&[0, 68, 576, 1000, 1400, 65_535]);
+            return error(
+                &seen.bytes,
+                rng.pick(&[Complaint::TooBig(mtu), Complaint::Unreachable, Complaint::Forbidden]),
+            );
+        }
         let mut forged = Forged::from(&seg, &seen.bytes);
         let edge = seg.ack;
-        match rng.below(9) {
+        let lie = rng.below(13);
+        match lie {
             // The window's far end: certainly not where the next byte is expected.
             0 => (forged.flags, forged.seq) = (TcpFlags::RST, seg.seq + rng.range(1 << 24, 1 << 30) as u32),
             1 => (forged.flags, forged.seq) = (TcpFlags::RST, seg.seq - rng.range(1, 1 << 20) as u32),
@@ -76,12 +91,29 @@ impl Attacker {
             // A length of 1, which no option has.
             6 => forged.bad_options = true,
             7 => forged.ports.1 = 9,
+            // Reports of what was never sent; of what may be under way, or be acknowledged long since: lies like those of a
+            // receiver that throws away what it reported.
+            8 => drop(forged.options.sack.push(edge + (1 << 24), edge + (1 << 24) + 1000)),
+            9 | 10 => {
+                let from = edge + rng.range(100, 6000) as u32;
+                forged.options.sack.push(from, from + rng.range(1, 6000) as u32);
+            }
+            11 => {
+                let len = rng.range(1, 3000) as u32;
+                forged.options.sack.push(edge - len, edge);
+            }
+            // Echoes a time stamp of tomorrow.
+            12 => forged.options.timestamps = seg.options.timestamps.map(|(val, ecr)| (val, ecr.wrapping_add(1 << 26))),
             _ => {
                 forged.seq = seg.seq + (1 << 28);
                 forged.payload = vec![0xaa; 100];
             }
         }
-        Some(forged.frame())
+        let mut frame = forged.frame();
+        if (8..13).contains(&lie) {
+            frame.tag.half = seen.tag.half;
+        }
+        Some(frame)
     }
 }
 
@@ -95,7 +127,7 @@ struct Forged {
     ack: SeqNum,
     flags: TcpFlags,
     window: u16,
-    timestamps: Option<(u32, u32)>,
+    options: TcpOptions,
     bad_options: bool,
     payload: Vec<u8>,
 }
@@ -117,7 +149,7 @@ impl Forged {
             ack: seg.ack,
             flags: TcpFlags::ACK,
             window: seg.window,
-            timestamps: seg.options.timestamps,
+            options: TcpOptions { timestamps: seg.options.timestamps, ..TcpOptions::default() },
             bad_options: false,
             payload: Vec::new(),
         }
@@ -128,9 +160,10 @@ impl Forged {
         let template =
             HeaderTemplate::new(self.macs.0, self.macs.1, self.vlan, src, dst, self.ports.0, self.ports.1, 64)
                 .expect("addresses of one family");
-        let timestamps = self.timestamps;
-        let mss = self.bad_options.then_some(0);
-        let options = TcpOptions { timestamps, mss, ..TcpOptions::default() };
+        let mut options = self.options;
+        if self.bad_options {
+            options.mss = Some(0);
+        }
         let head = SegmentHead {
             seq: self.seq,
             ack: self.ack,
@@ -155,6 +188,57 @@ impl Forged {
 }
 
 impl World<'_> {
+    /// A burst of SYNs at the stack that is flooded, each from somewhere else; and acknowledgments of cookies never given.
+    pub(super) fn flood(&mut self) {
+        let Some(flood) = self.plan.world.flood else { return };
+        let now = self.events.now();
+        if now >= flood.time.1 || self.over_since.is_some() {
+            return;
+        }
+        let ports: Vec<_> = self
+            .plan
+            .flows
+            .iter()
+            .filter(|f| f.stacks[SERVER] == flood.stack && f.opening == Opening::Usual)
+            .map(|f| f.addrs[SERVER])
+            .collect();
+        let vlan = self.plan.vlan;
+        for _ in 0..flood.burst {
+            let rng = &mut self.attacker.rng;
+            let to = rng.pick(&ports);
+            let ack = rng.one_in(10);
+            let n = rng.draw();
+            let src: core::net::IpAddr = if to.is_ipv4() {
+                [198, 18, n as u8, (n >> 8) as u8].into()
+            } else {
+                [0x2001, 0xdb8, 0, 0, 0, 0, n as u16, (n >> 16) as u16].into()
+            };
+            let options = TcpOptions {
+                mss: Some(1460),
+                window_scale: Some(7),
+                sack_permitted: true,
+                timestamps: (!rng.one_in(3)).then_some((n as u32, 0)),
+                ..TcpOptions::default()
+            };
+            let forged = Forged {
+                macs: (MacAddr([2, 0, 0, 0, 9, 9]), mac(flood.stack)),
+                vlan,
+                addrs: (src, to.ip()),
+                ports: (rng.range(1, 65_535) as u16, to.port()),
+                seq: SeqNum(rng.draw() as u32),
+                ack: SeqNum(if ack { rng.draw() as u32 } else { 0 }),
+                flags: if ack { TcpFlags::ACK } else { TcpFlags::SYN },
+                window: 64_240,
+                options: if ack { TcpOptions::default() } else { options },
+                bad_options: false,
+                payload: Vec::new(),
+            };
+            self.adversity.flooded += 1;
+            self.deliver(flood.stack, forged.frame());
+        }
+        self.events.after(flood.every, Event::Flood);
+    }
+
     /// The attacker's moment.
     pub(super) fn forge(&mut self) {
         let now = self.events.now();
@@ -167,7 +251,7 @@ impl World<'_> {
         }
         if let Some(frame) = attacker.make() {
             attacker.sent += 1;
-            let target = self.plan.stacks.iter().enumerate().find(|s| frame.bytes[..6] == super::plan::mac(s.0).0);
+            let target = self.plan.stacks.iter().enumerate().find(|s| frame.bytes[..6] == mac(s.0).0);
             if let Some((i, _)) = target {
                 self.adversity.forged += 1;
                 self.log.frame(now, i, What::Forged, &frame);

@@ -28,7 +28,12 @@ impl<'m> World<'m> {
         let rng = Rng::new(seed);
         let now = Rc::new(Cell::new(0));
         let shared = Rc::new(RefCell::new(Shared {
-            flows: plan.flows.iter().enumerate().map(|(i, f)| Flow::new(i, f.clone())).collect(),
+            flows: plan
+                .flows
+                .iter()
+                .enumerate()
+                .map(|(i, f)| Flow { cookies: plan.gives_cookies(f), ..Flow::new(i, f.clone()) })
+                .collect(),
             neighbors: (0..plan.stacks.len()).flat_map(|i| addrs(i).map(|a| (a, mac(i)))).collect(),
             notes: keep_log.then(Vec::new),
             ..Shared::default()
@@ -45,6 +50,8 @@ impl<'m> World<'m> {
             log: if keep_log { Log::full() } else { Log::default() },
             adversity: Adversity::default(),
             attacker: super::attack::Attacker::new(rng.fork(7)),
+            routers_rng: rng.fork(8),
+            narrowed: vec![u16::MAX; plan.stacks.len()],
             over_since: None,
             dead_since: None,
             trouble_until: 0,
@@ -170,6 +177,9 @@ impl<'m> World<'m> {
         }
         for (i, (at, _)) in self.plan.troubles.iter().enumerate() {
             self.events.at(*at, Event::Trouble(i));
+        }
+        if let Some(flood) = self.plan.world.flood {
+            self.events.at(flood.time.0, Event::Flood);
         }
         if self.plan.forged.0 > 0 {
             self.events.at(MS, Event::Forge);

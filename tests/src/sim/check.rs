@@ -24,6 +24,13 @@ impl World<'_> {
             s.stack.check_invariants().map_err(|b| format!("stack {i} at the end: {b}"))?;
             s.stack.check_free_lists().map_err(|b| format!("stack {i} at the end: {b}"))?;
         }
+        for flow in &mut self.shared.borrow_mut().flows {
+            for (side, s) in flow.sides.iter_mut().enumerate() {
+                self.adversity.revoked += u64::from(s.revoked);
+                let idle = s.guest.take().is_none_or(|g| g.is_idle());
+                ensure(idle, || format!("flow {} side {side}: foreign memory is still held", flow.index))?;
+            }
+        }
         for flow in &self.shared.borrow().flows {
             self.check_flow(flow).map_err(|what| format!("flow {}: {what}", flow.index))?;
         }
@@ -46,22 +53,37 @@ impl World<'_> {
             ensure(!lost, || format!("{} sends were aborted", s.aborted))?;
         }
         if f.plan.opening == Opening::Refused {
-            return ensure(reasons[CLIENT] == Some(CloseReason::Refused), || format!("not refused: {reasons:?}"));
+            let forbidden = self.plan.world.routers.is_some_and(|r| r.forbid);
+            let refused = match reasons[CLIENT] {
+                Some(CloseReason::Refused) => true,
+                Some(CloseReason::Unreachable(..)) => forbidden,
+                Some(CloseReason::TimedOut(Limit::Connect)) => forbidden,
+                _ => false,
+            };
+            return ensure(refused, || format!("not refused: {reasons:?}"));
+        }
+        // What comes behind a cookie out of order is reset (`tcp::cookie`), and the first segment may still open it.
+        if f.cookies && f.sides[CLIENT].acked == 0 && reasons[CLIENT] == Some(CloseReason::Reset) {
+            return Ok(());
         }
         match f.plan.ending {
             Ending::PathDies => {
                 let dead = |r: Option<CloseReason>| match r {
                     None => true,
-                    Some(r) => matches!(r, CloseReason::TimedOut(Limit::User | Limit::Connect)),
+                    Some(CloseReason::Unreachable(..)) => self.plan.world.routers.is_some(),
+                    Some(r) => matches!(r, CloseReason::TimedOut(Limit::User | Limit::Connect | Limit::Keepalive)),
                 };
                 let fine = reasons.into_iter().all(dead);
                 return ensure(fine, || format!("the network died, the end was {reasons:?}"));
             }
-            Ending::Aborts(who, _) | Ending::ClosesEarly(who, _) => {
+            Ending::Aborts(who, _) | Ending::ClosesEarly(who, _) | Ending::Revokes(who, _) => {
                 // Whoever closes while nothing more comes waits in vain for the peer to close.
                 let early = matches!(f.plan.ending, Ending::ClosesEarly(..));
                 let waited = early && reasons[who] == Some(CloseReason::TimedOut(Limit::FinWait2));
-                let aborted = waited || matches!(reasons[who], Some(CloseReason::Aborted | CloseReason::Finished));
+                let revoked =
+                    matches!(f.plan.ending, Ending::Revokes(..)) && reasons[who] == Some(CloseReason::Revoked);
+                let aborted =
+                    waited || revoked || matches!(reasons[who], Some(CloseReason::Aborted | CloseReason::Finished));
                 let peer = reasons[1 - who];
                 let known = matches!(
                     peer,

@@ -7,6 +7,7 @@ use luna_core::stack::{Closed, ConnId};
 use luna_core::zbuf::Zbuf;
 
 use super::events::Time;
+use super::guest::Guest;
 use super::pattern::Pattern;
 
 /// The end that connects; the other is [`SERVER`].
@@ -66,6 +67,8 @@ pub enum Ending {
     Aborts(usize, u64),
     /// This side closes after so many bytes received, although more comes.
     ClosesEarly(usize, u64),
+    /// After so many bytes received this side's memory is taken away (revoked), whatever of it is still to be sent.
+    Revokes(usize, u64),
     /// The network dies for ever once nothing else is left.
     PathDies,
 }
@@ -75,6 +78,12 @@ impl Ending {
     #[must_use]
     pub fn complete(self) -> bool {
         matches!(self, Self::Closes(_) | Self::BothClose | Self::HalfCloses(_) | Self::BothShutDown)
+    }
+
+    /// Whether a side ends it before everything passed.
+    #[must_use]
+    pub fn is_abort(self) -> bool {
+        matches!(self, Self::Aborts(..) | Self::ClosesEarly(..) | Self::Revokes(..))
     }
 }
 
@@ -89,6 +98,8 @@ pub struct Half {
     pub reader: Reader,
     /// After so many bytes the sender rests for so long.
     pub rest: Option<(u64, Time)>,
+    /// It is sent from foreign memory, where there is some.
+    pub foreign: bool,
 }
 
 /// The plan of a flow.
@@ -119,6 +130,8 @@ pub struct Pending {
     pub pins: u32,
     /// Objs of the application's pool that it holds.
     pub objs: usize,
+    /// Buffers of foreign memory, by bit.
+    pub lent: u32,
 }
 
 /// Received data that is kept.
@@ -160,6 +173,10 @@ pub struct Side {
     pub fin: bool,
     /// `shutdown` was called.
     pub shut: bool,
+    /// Its foreign memory.
+    pub guest: Option<Guest>,
+    /// Which was taken away.
+    pub revoked: bool,
     /// `close` or `abort` was called.
     pub left: bool,
     /// How it ended.
@@ -186,6 +203,8 @@ pub struct Flow {
     pub index: usize,
     /// Both ends.
     pub sides: [Side; 2],
+    /// Its server may forget it before it knew of it: what comes behind a cookie out of order is reset.
+    pub cookies: bool,
     /// When both shall close.
     pub close_at: Option<Time>,
 }
@@ -194,7 +213,7 @@ impl Flow {
     /// A flow that has not begun.
     #[must_use]
     pub fn new(index: usize, plan: FlowPlan) -> Self {
-        Self { plan, index, sides: Default::default(), close_at: None }
+        Self { plan, index, sides: Default::default(), cookies: false, close_at: None }
     }
 
     /// What `side` sends.
@@ -221,7 +240,7 @@ impl Flow {
                 let done = |s: &Side| s.known && s.closed.is_some() && s.held.is_empty();
                 // The client may have given up before the server knew of it.
                 let [c, s] = &self.sides;
-                done(c) && (done(s) || !s.known && !self.plan.ending.complete())
+                done(c) && (done(s) || !s.known && (self.cookies || !self.plan.ending.complete()))
             }
         }
     }

@@ -6,11 +6,11 @@
 //!
 //! | module | what |
 //! | --- | --- |
-//! | [`plan`] | from a seed to hosts, links, faults, flows |
+//! | [`plan`], [`worlds`] | from a seed to hosts, links, faults, flows; congestion control, routers, floods |
 //! | `build`, [`world`] | from the plan to stacks and links; the event loop |
 //! | [`link`], [`faults`], [`switch`] | the network: rates, queues, loss, reordering, corruption, ECN |
-//! | [`nic`], [`app`], [`flow`] | a stack's port, its application, what it is to do |
-//! | `attack` | forged segments and old duplicates |
+//! | [`nic`], [`app`], [`flow`], [`guest`] | a stack's port, its application, what it is to do, foreign memory |
+//! | `attack`, `malformed`, `icmp` | forged segments, floods, old duplicates; broken frames; what routers say |
 //! | [`monitor`], `check` | what may stand on the wire; what must be true at the end |
 //! | [`coverage`] | counters and state transitions that a sweep reached |
 //! | [`log`] | packet log, digest, capture |
@@ -25,17 +25,22 @@ pub mod events;
 pub mod faults;
 pub mod flow;
 pub mod frame;
+pub mod guest;
+mod icmp;
 pub mod link;
 pub mod log;
+mod malformed;
 pub mod monitor;
 pub mod nic;
 pub mod pattern;
 pub mod plan;
 pub mod ranges;
 pub mod rng;
+mod routers;
 pub mod sweep;
 pub mod switch;
 pub mod world;
+pub mod worlds;
 
 use core::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
@@ -125,6 +130,9 @@ impl World<'_> {
             ("CPUs taken away", a.stolen),
             ("frames forged or replayed", a.forged),
             ("links dead or narrowed", a.troubles),
+            ("SYNs of floods", a.flooded),
+            ("ICMP errors of routers", a.complaints),
+            ("foreign memory taken away", a.revoked),
         ] {
             coverage.add_event(name, n);
         }

@@ -267,12 +267,13 @@ impl Monitor {
 
     /// A stack takes a frame in.
     pub fn taken(&mut self, frame: &Frame) {
-        if frame.tag.damaged || frame.tag.forged || frame.tag.half == 0 {
+        if frame.tag.damaged || frame.tag.half == 0 {
             return;
         }
         let Ok(seg) = Segment::read(&frame.bytes, false) else { return };
         let id = frame.tag.half;
-        if !seg.flags.rst() {
+        // A forged one of a stream lies about reports and time stamps; what it acknowledges and grants is the stream's.
+        if !seg.flags.rst() && !frame.tag.forged {
             let h = self.half_mut(id);
             let start = seg.seq - h.iss;
             if start >= 0 {
@@ -285,8 +286,14 @@ impl Monitor {
         }
         let window = self.window_of(id, &seg);
         // Without an acknowledgment of its own the receiver has no pairing yet; its SYN is what this one answers.
-        let receiver = self.newest(seg.dst, seg.src);
-        if let Some(r) = receiver.filter(|r| (seg.ack - self.half(*r).iss) >= 1) {
+        let of = |r: &&u32| {
+            let h = self.half(**r);
+            let acked = seg.ack - h.iss;
+            acked >= 1 && acked as u32 <= h.sent + 1
+        };
+        // The newest, but for cookies: several may be under way.
+        let receiver = self.by_addrs.get(&(seg.dst, seg.src)).and_then(|all| all.iter().rev().find(of).copied());
+        if let Some(r) = receiver {
             let r = self.half_mut(r);
             let edge = seg.ack + window;
             r.granted = Some(r.granted.map_or(edge, |g| g.later(edge)));

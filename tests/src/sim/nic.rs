@@ -39,8 +39,41 @@ pub struct Wire {
     pub done: usize,
     /// What passed since somebody looked, in order.
     pub passed: Vec<Passed>,
+    /// Memory changed that a frame still held.
+    pub spoilt: bool,
     /// Buffers to use again.
     pub spare: Vec<Vec<u8>>,
+}
+
+/// What a frame holds until it was sent.
+struct Held {
+    _header: ZbufMut,
+    payload: Vec<Frag>,
+    /// A sum over the payload when it was taken, if others may write it.
+    sum: Option<u16>,
+}
+
+impl Held {
+    /// Whether the memory still says what it did: it belongs to the device until it lets go.
+    fn is_whole(&self) -> bool {
+        self.sum.is_none() || self.payload.iter().any(Frag::is_revoked) || sum_of(&self.payload) == self.sum
+    }
+}
+
+/// A sum over payload with foreign memory in it; none over any other.
+fn sum_of(payload: &[Frag]) -> Option<u16> {
+    if !payload.iter().any(Frag::is_foreign) {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    for frag in payload {
+        let at = bytes.len();
+        bytes.resize(at + frag.len() as usize, 0);
+        frag.copy_to(&mut bytes[at..])?;
+    }
+    let mut sum = luna_core::wire::Checksum::new();
+    sum.add(&bytes);
+    Some(sum.finish())
 }
 
 /// A queue over a [`Wire`].
@@ -51,7 +84,7 @@ pub struct SimQueue<'p> {
     header_pool: &'p Pool,
     /// Short frames are padded to 60 bytes, as on Ethernet.
     pad: bool,
-    held: VecDeque<(ZbufMut, Vec<Frag>)>,
+    held: VecDeque<Held>,
     stats: QueueStats,
 }
 
@@ -143,15 +176,20 @@ impl NicQueue for SimQueue<'_> {
         self.stats.tx_bytes += bytes.len() as u64;
         wire.in_flight += 1;
         wire.passed.push(Passed::Out(Frame { bytes, tag: Tag::default() }));
-        self.held.push_back((header, payload.iter().map(FragRef::to_frag).collect()));
+        let payload: Vec<_> = payload.iter().map(FragRef::to_frag).collect();
+        let sum = sum_of(&payload);
+        self.held.push_back(Held { _header: header, payload, sum });
         Ok(())
     }
 
     fn flush(&mut self) {}
 
     fn reap(&mut self) -> usize {
-        let n = core::mem::take(&mut self.wire.borrow_mut().done).min(self.held.len());
-        drop(self.held.drain(..n));
+        let wire = &mut *self.wire.borrow_mut();
+        let n = core::mem::take(&mut wire.done).min(self.held.len());
+        for held in self.held.drain(..n) {
+            wire.spoilt |= !held.is_whole();
+        }
         n
     }
 

@@ -12,6 +12,7 @@ use super::faults::Faults;
 use super::flow::{CLIENT, Chunks, Ending, FlowPlan, Half, Opening, Reader, SERVER};
 use super::link::LinkConfig;
 use super::rng::Rng;
+use super::worlds::World;
 
 /// A microsecond.
 pub const US: Time = 1_000;
@@ -19,6 +20,8 @@ pub const US: Time = 1_000;
 pub const MS: Time = 1_000_000;
 /// A second.
 pub const S: Time = 1_000_000_000;
+/// The stream of choices about the kind of world.
+const WORLD: u64 = 50;
 /// What at least passes in each direction of every run.
 pub const LEAST: u64 = 1 << 20;
 
@@ -77,6 +80,8 @@ pub enum Trouble {
     Dead(usize, u8, Time),
     /// The MTU of this stack's port falls to this for so long.
     SmallMtu(usize, u16, Time),
+    /// The same for ever.
+    Narrow(usize, u16),
 }
 
 /// The plan of a run.
@@ -104,6 +109,8 @@ pub struct Plan {
     pub pad: bool,
     /// Stacks' invariants are checked once in so many turns.
     pub check_every: u64,
+    /// What kind of world it is.
+    pub world: World,
 }
 
 /// The addresses of a stack.
@@ -137,8 +144,8 @@ impl Plan {
             (0..count).map(|i| stack(&mut rng, i, calm, preset, mtu, flow_count as u64, faults, dies)).collect();
         let flows = flows(&mut rng, &stacks, flow_count, calm, dies);
         let troubles = if calm || dies || rng.one_in(2) { Vec::new() } else { troubles(&mut rng, count) };
-        let trunk = rng.one_in(3).then(|| link(&mut rng, calm, faults, flow_count as u64));
-        Self {
+        let trunk = rng.one_in(3).then(|| link(&mut rng, calm, faults));
+        let mut plan = Self {
             calm,
             hosts,
             stacks,
@@ -150,7 +157,10 @@ impl Plan {
             flows,
             pad: rng.one_in(2),
             check_every: if rng.one_in(10) { 1 } else { 16 },
-        }
+            world: World::default(),
+        };
+        plan.set_world(&mut Rng::new(seed).fork(WORLD));
+        plan
     }
 }
 
@@ -186,14 +196,13 @@ fn faults(rng: &mut Rng) -> Faults {
     f
 }
 
-fn link(rng: &mut Rng, calm: bool, faults: Faults, flows: u64) -> LinkConfig {
+fn link(rng: &mut Rng, calm: bool, faults: Faults) -> LinkConfig {
     let rate = if calm { rng.pick(&[1, 10, 25, 100]) * 1000 } else { rng.pick(&[50, 100, 1_000, 10_000, 25_000]) };
     let delay = if calm { rng.range(1, 200) * US } else { rng.pick(&[2 * US, 20 * US, 100 * US, MS, 5 * MS, 20 * MS]) };
     let jitter = if rng.one_in(3) { rng.range(1, if calm { 50 } else { 2000 }) * US } else { 0 };
     // What a switch's port has, or a home's; enough for every window when all is to be calm.
     let queue = if calm { 8 << 20 } else { rng.pick(&[20_000, 60_000, 200_000, 1 << 20, 8 << 20]) };
     let ecn_threshold = rng.one_in(2).then(|| rng.pick(&[15_000, 30_000, 100_000]));
-    let _ = flows;
     LinkConfig {
         rate: rate * 1_000_000,
         delay,
@@ -229,7 +238,7 @@ fn tcp(rng: &mut Rng, calm: bool, preset: u64, flows: u64, dies: bool) -> TcpCon
             _ => 0,
         },
         initial_window: rng.pick(&[1, 2, 4, 10, 32]),
-        max_rto: Duration::from_secs(if preset == 0 { 4 } else { 1 }),
+        max_rto: Duration::from_secs(if preset == 0 { 2 } else { 1 }),
         ack_ratio: rng.pick(&[1, 2, 2, 2, 4]),
         connect_timeout: Duration::from_secs(if dies { 20 } else { 30 }),
         user_timeout: Duration::from_secs(if dies { 20 } else { 120 }),
@@ -283,7 +292,7 @@ fn stack(
         data_obj: rng.pick(&[512, 2048, 2048, 4096, 16 << 10, 16 << 10]),
         neighbor_delay: if rng.one_in(2) { None } else { Some(if rng.one_in(2) { 0 } else { rng.range(1, 20 * MS) }) },
         budget: rng.pick(&[16, 64, 256]),
-        link: link(rng, calm, faults, flows),
+        link: link(rng, calm, faults),
     }
 }
 
@@ -323,7 +332,7 @@ fn half(rng: &mut Rng, total: u64, snd_buf: u32, calm: bool) -> Half {
         _ => Chunks::UpTo(most),
     };
     let rest = rng.one_in(4).then(|| (rng.below(total), rng.range(1, 500) * MS));
-    Half { total, chunks, reader: reader(rng, total, calm), rest }
+    Half { total, chunks, reader: reader(rng, total, calm), rest, foreign: false }
 }
 
 fn flows(rng: &mut Rng, stacks: &[StackPlan], count: usize, calm: bool, dies: bool) -> Vec<FlowPlan> {

@@ -10,8 +10,9 @@ use super::coverage::Coverage;
 use super::plan::Plan;
 use super::{Arena, Outcome, run};
 
-/// Below so many seeds a gap in the coverage says nothing.
-const SEEDS_FOR_COVERAGE: u64 = 2000;
+/// Below so many seeds a gap in the coverage says nothing, and the table is not printed below so many.
+const SEEDS_FOR_COVERAGE: u64 = 10_000;
+const SEEDS_FOR_TABLE: u64 = 500;
 /// Failures that are told in full.
 const TOLD: usize = 3;
 /// Lines of the log that are printed.
@@ -104,7 +105,7 @@ pub fn sweep(options: &Sweep) -> bool {
         println!("seed {seed}: {what}");
     }
     let gaps = coverage.gaps();
-    if options.seeds >= SEEDS_FOR_COVERAGE {
+    if options.seeds >= SEEDS_FOR_TABLE {
         println!("coverage:\n{}", coverage.table());
         for gap in &gaps {
             println!("never reached: {gap}");

@@ -6,12 +6,14 @@ use std::rc::Rc;
 use luna_core::Counters;
 use luna_core::stack::{Stack, Turn};
 use luna_core::time::Instant;
+use luna_core::wire::int::{Hop, stamp_frame};
 use luna_core::zbuf::{Pool, ZbufMut};
 
 use super::app::{Shared, SimApp};
 use super::events::{Events, Time};
 use super::flow::{Ending, Flow, Opening};
 use super::frame::Frame;
+use super::icmp::Complaint;
 use super::link::{Link, Node};
 use super::log::{Log, What};
 use super::monitor::Monitor;
@@ -24,6 +26,8 @@ use super::switch::Switch;
 const PATIENCE: Time = 60 * S;
 /// How long connections may take to leave the tables when all flows are over.
 const DRAIN: Time = 400 * S;
+/// How long an application waits whose stack is full.
+const CONNECT_AGAIN: Time = 50 * MS;
 /// More events than this are a loop.
 const MOST_EVENTS: u64 = 5_000_000;
 
@@ -49,6 +53,8 @@ pub(super) enum Event {
     Heal(usize),
     /// The attacker acts.
     Forge,
+    /// A burst of SYNs.
+    Flood,
     /// Somebody looks whether all goes on.
     Watch,
 }
@@ -107,6 +113,12 @@ pub struct Adversity {
     pub troubles: u64,
     /// Frames marked by ECN.
     pub marked: u64,
+    /// SYNs of floods.
+    pub flooded: u64,
+    /// ICMP errors of routers.
+    pub complaints: u64,
+    /// Connections whose memory was taken away.
+    pub revoked: u64,
 }
 
 /// The whole.
@@ -123,6 +135,10 @@ pub struct World<'m> {
     pub(super) log: Log,
     pub(super) adversity: Adversity,
     pub(super) attacker: super::attack::Attacker,
+    /// Which errors routers answer.
+    pub(super) routers_rng: Rng,
+    /// What each stack's port takes at most.
+    pub(super) narrowed: Vec<u16>,
     /// Flows are over since.
     pub(super) over_since: Option<Time>,
     /// The network died for good.
@@ -157,6 +173,7 @@ impl<'m> World<'m> {
                 Event::Trouble(i) => self.trouble(i),
                 Event::Heal(i) => self.heal(i),
                 Event::Forge => self.forge(),
+                Event::Flood => self.flood(),
                 Event::Watch => {
                     if self.watch()? {
                         return self.finish();
@@ -263,6 +280,9 @@ impl<'m> World<'m> {
         let frames = passed.len() as u64;
         let mut out = Vec::new();
         let mut verdict = Ok(());
+        if s.wire.borrow().spoilt {
+            return Err(format!("stack {i}: memory was given back that a device still held"));
+        }
         for p in passed {
             match p {
                 Passed::In(frame) => {
@@ -332,10 +352,17 @@ impl<'m> World<'m> {
         self.adversity.duplicated += u64::from(out.arrivals.len() > 1);
         if let Some((frame, why)) = out.lost {
             self.adversity.lost += 1;
+            self.complain(&frame, why, self.links[link].config.mtu);
             self.log.note(now, || format!("   ({link}) {why:?}"));
             self.log.frame(now, link, What::Lost("on the wire"), &frame);
         }
-        for arrival in out.arrivals {
+        let stamp = self.plan.world.stamps && matches!(self.links[link].from, Node::Switch(_));
+        for mut arrival in out.arrivals {
+            if stamp {
+                let l = &self.links[link];
+                let hop = Hop::new(l.config.rate, l.queued(), now, l.stats.bytes);
+                stamp_frame(&mut arrival.frame.bytes, &hop, link as u16 + 1);
+            }
             if out.corrupted {
                 self.log.frame(now, link, What::Corrupted, &arrival.frame);
             }
@@ -377,6 +404,11 @@ impl<'m> World<'m> {
             self.drop_frame(i, "the receive ring is full", &frame);
             return;
         }
+        if self.forbids(&frame) {
+            self.drop_frame(i, "forbidden", &frame);
+            self.answer(&frame, Complaint::Forbidden);
+            return;
+        }
         self.stacks[i].wire.borrow_mut().rx.push_back(frame);
         let host = self.plan.stacks[i].host;
         let poll = self.hosts[host].rng.below(self.plan.hosts[host].poll) + 1;
@@ -393,11 +425,16 @@ impl<'m> World<'m> {
         let plan = &self.plan.flows[flow];
         let both = plan.opening == Opening::Simultaneous;
         let stacks = plan.stacks;
+        let mut full = false;
         for (side, i) in stacks.into_iter().enumerate().take(if both { 2 } else { 1 }) {
             let local = self.local(i);
             let s = &mut self.stacks[i];
-            s.app.connect(&mut s.stack.cx(local), flow, side);
+            let connected = s.app.connect(&mut s.stack.cx(local), flow, side);
             self.turn_at(i, self.events.now());
+            full |= !connected;
+        }
+        if full {
+            self.events.after(CONNECT_AGAIN, Event::Start(flow));
         }
     }
 
@@ -415,6 +452,10 @@ impl<'m> World<'m> {
                 self.set_mtu(stack, mtu);
                 time
             }
+            Trouble::Narrow(stack, mtu) => {
+                self.narrowed[stack] = mtu;
+                return self.set_mtu(stack, mtu);
+            }
         };
         self.trouble_until = self.trouble_until.max(now + time);
         self.events.after(time, Event::Heal(i));
@@ -425,6 +466,7 @@ impl<'m> World<'m> {
         match self.plan.troubles[i].1 {
             Trouble::Dead(stack, ways, _) => self.set_dead(stack, ways, false),
             Trouble::SmallMtu(stack, ..) => self.set_mtu(stack, u16::MAX),
+            Trouble::Narrow(..) => {}
         }
     }
 
@@ -441,7 +483,7 @@ impl<'m> World<'m> {
     fn set_mtu(&mut self, stack: usize, mtu: u16) {
         let s = &self.stacks[stack];
         for link in [s.uplink, s.downlink] {
-            self.links[link].config.mtu = mtu;
+            self.links[link].config.mtu = mtu.min(self.narrowed[stack]);
         }
     }
 
