@@ -3,9 +3,10 @@
 //!
 //! Both ends are in this thread and their clock is virtual, so single round trips are not timed: throughput only.
 
+use core::time::Duration;
 use std::io::{BufRead, Write};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use luna_tests::echo::EchoPair;
 use luna_tests::scenario::{EchoLoop, Scenario};
@@ -58,7 +59,7 @@ fn run(echo: &mut dyn EchoLoop, time: Duration) -> (u64, Duration) {
 
 fn measure(options: &Options, point: &Point) -> serde_json::Value {
     let Point { size, depth, warmup, duration } = *point;
-    let scenario = Scenario { mtu: 1500, depth, size, checksums: options.checksums };
+    let scenario = Scenario::new(size, 1500, depth, options.checksums);
     let mut echo: Box<dyn EchoLoop> = if options.smoltcp {
         Box::new(SmoltcpEcho::new(scenario, Driving::Split))
     } else {

@@ -7,7 +7,7 @@ use luna_core::zbuf::{Frag, Pool};
 pub enum EchoServer {
     /// The response is made of the objs that the request arrived in.
     Echo,
-    /// The response is a fresh obj of this pool, filled with what [`fill_of`] says.
+    /// The response is a fresh obj of this pool, filled with what `fill_of` says.
     Touch(&'static Pool),
 }
 
