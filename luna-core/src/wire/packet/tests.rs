@@ -99,7 +99,7 @@ fn plain_segments_are_verified_by_software() {
     assert!(PlainSegment::checksums_hold(&cut, RxChecksum::UNKNOWN), "padding does not count");
 }
 
-/// What a run of segments may differ in: sequence number, PSH, checksums and identification; nothing else.
+/// What a run of segments may differ in: sequence number, PSH, TSecr, checksums and identification; nothing else.
 #[test]
 fn only_what_differs_in_its_place_alone_continues_a_run() {
     let next = |change: &dyn Fn(&mut [u8])| {
