@@ -116,7 +116,8 @@ fn scripts(runner: &mut Runner) -> Result<Outcome> {
 }
 
 fn simulation(runner: &mut Runner) -> Result<Outcome> {
-    runner.run(sim::simulator(&["--seeds", &sim::SEEDS_FOR_TEST.to_string()]))?;
+    let (first, seeds) = (sim::FIRST_FOR_TEST.to_string(), sim::SEEDS_FOR_TEST.to_string());
+    runner.run(sim::simulator(&["--from", &first, "--seeds", &seeds]))?;
     Ok(Outcome::Done)
 }
 
