@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 
 use crate::cargo::cargo;
 
-/// What the test command runs; more is `--seeds`. To be a few thousand once the open seeds were looked at: 568 never ends (a
-/// turn that goes round its list of connections for ever), 970 is a connection behind a SYN cookie that is reset.
+/// What the test command runs; more is `--seeds`. To be a few thousand once the open seeds were looked at: 970 is a
+/// connection behind a SYN cookie that is reset.
 pub(crate) const SEEDS_FOR_TEST: u64 = 900;
 
 /// Where they begin: behind the seeds that are known to fail.

@@ -111,6 +111,10 @@ impl<Q: NicQueue> Stack<'_, Q> {
 
     fn stall(&mut self, slot: u32) {
         let c = self.conns.at_mut(slot);
+        if c.flags.dirty() {
+            // A callback put it back among those with output: the two lists share a link, and its turn comes once more.
+            return;
+        }
         c.flags.set_dirty(true);
         c.next_dirty = NIL;
         if self.stalled.tail == NIL {

@@ -101,11 +101,13 @@ pub(crate) fn file(kind: Kind) {
         assert!(answered >= 5 && answered + 1 >= sent, "{out}");
     }
     told.healthy();
-    // The client of a get sends requests alone, whose heads are no payload.
     for side in ["put", "server"] {
         told.copied(side, kind, 0.0);
     }
-    assert_eq!(told.number("get", "/copies/tx_bytes"), 0.0, "{told}");
+    // The client of a get sends requests alone: small messages, head and names together, which may be copied, each once on
+    // its way into a shared obj and once behind a header, and once more where the port copies.
+    let copied = told.number("get", "/copies/tx_bytes");
+    assert!(copied <= 2.0 * told.number("get", "/tcp/bytes_out"), "{told}");
 }
 
 /// "12 packets transmitted, 12 received, 0% packet loss, time 2203ms"

@@ -96,7 +96,7 @@ pub(crate) fn no_hugepages() {
     let none = none.display().to_string();
     let line = luna::arguments(&link, Side::Server, "serve", &[]);
     let line: Vec<String> = head.into_iter().chain([none]).chain(line).collect();
-    says(&run(&link, Side::Server, &line), &["128 free hugepages", "0 are there", "cargo xtask setup"]);
+    says(&run(&link, Side::Server, &line), &["64 free hugepages", "0 are there", "cargo xtask setup"]);
     assert!(link.work.sockets().is_empty(), "left behind");
 }
 

@@ -26,6 +26,8 @@ pub(super) struct Recorder {
     pub(super) closed: Vec<(ConnId, Closed)>,
     pub(super) writable: usize,
     pub(super) neighbors: Vec<IpAddr>,
+    /// What it says at once of a neighbour that is asked for.
+    pub(super) answers: Option<MacAddr>,
     /// Send everything back.
     pub(super) echo: bool,
     /// Keep the views and say so.
@@ -123,8 +125,11 @@ impl App<Queue> for Recorder {
         assert_eq!(cx.abort(conn), Err(Stale), "the name is stale when its end is told");
         self.closed.push((conn, closed));
     }
-    fn on_neighbor_needed(&mut self, _: &mut Cx<'_, '_, Queue>, _: PathId, ip: IpAddr) {
+    fn on_neighbor_needed(&mut self, cx: &mut Cx<'_, '_, Queue>, path: PathId, ip: IpAddr) {
         self.neighbors.push(ip);
+        if let Some(mac) = self.answers {
+            assert!(cx.neighbor(path, ip, Some(mac)));
+        }
     }
 }
 

@@ -298,6 +298,29 @@ fn a_full_transmit_queue_loses_and_doubles_nothing() {
     assert_eq!(p.b.conn(b).in_flight(), 0);
 }
 
+/// The answer puts the connection on the list of those with output, in the middle of its own output, which then stalls.
+#[test]
+fn neighbours_told_in_the_callback_while_the_transmit_queue_is_full() {
+    let o = Options { known_neighbors: false, ..Options::default() };
+    let mut p = Pair::new(&o);
+    let now = p.now;
+    p.b.stack.cx(now).listen(Bind::port(PORT), 0).unwrap();
+    p.b.app.answers = Some(crate::wire::MacAddr([2, 0, 0, 0, 0, 1]));
+    p.a.app.answers = Some(crate::wire::MacAddr([2, 0, 0, 0, 0, 2]));
+    let mut refused = 0;
+    p.a.queue().fate = Box::new(move |_, _| {
+        refused += 1;
+        assert!(refused < 10_000, "a turn never ends");
+        if refused < 20 { Fate::Full } else { Fate::Pass }
+    });
+    for _ in 0..3 {
+        p.a.stack.cx(now).connect(to(&o)).unwrap();
+    }
+    p.settle();
+    p.a.stack.check_invariants().unwrap();
+    assert_eq!(p.a.app.connected.len(), 3);
+}
+
 #[test]
 fn a_narrow_transmit_queue_serves_everybody() {
     // Three frames a turn for six connections with much to send each: nobody starves.
