@@ -300,6 +300,11 @@ fn connections_beyond_the_limit_are_refused_and_counted() {
     let (code, words) = failure(&["knbench", "--stack", "kernel", "--connect", &server.addr, "--duration", "1s"]);
     assert_eq!(code, 1);
     assert!(words.contains("lost") || words.contains("cannot connect"), "{words}");
+    // A reset even for who has sent nothing: a FIN would say that it had been served.
+    let mut silent = TcpStream::connect(&server.addr).unwrap();
+    silent.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let error = std::io::Read::read(&mut silent, &mut [0; 1]).expect_err("neither data nor an orderly end");
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
     drop(held);
     let told = server.stop();
     assert!(number(&told, "/rpc/connections_refused") >= 1.0, "{told}");

@@ -168,6 +168,12 @@ impl KernelNet {
         if let Err(e) = stream.set_nodelay(true) {
             log::warn!("{remote}: TCP_NODELAY: {e}");
         }
+        // Whom nobody here takes gets a reset, as from Luna's stack: a FIN would say that it had been served.
+        if self.free.is_empty() {
+            self.count.refused_full += 1;
+            close_with_reset(&stream);
+            return;
+        }
         match self.insert(stream, Phase::Open, 0) {
             Ok(Some(conn)) => match endpoint.on_accepted(self, conn, remote) {
                 Some(user) => {
@@ -177,13 +183,14 @@ impl KernelNet {
                 None => {
                     self.count.refused_app += 1;
                     if let Some(slot) = self.slot_of(conn) {
+                        if let Some(conn) = self.at(slot) {
+                            close_with_reset(&conn.stream);
+                        }
                         self.remove(slot);
                     }
                 }
             },
-            // The socket closes as it is dropped.
-            Ok(None) => self.count.refused_full += 1,
-            Err(_) => self.count.accept_errors += 1,
+            Ok(None) | Err(_) => self.count.accept_errors += 1,
         }
     }
 
