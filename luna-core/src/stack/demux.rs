@@ -165,6 +165,10 @@ impl<Q: NicQueue> Stack<'_, Q> {
 
     #[cold]
     fn ack_at_once(&mut self, slot: u32) {
+        if self.conns.at(slot).flags.aborting() {
+            // Nothing is taken in any more (RFC 9293 §3.10.5): its reset, at the burst's end, is all that is to be said.
+            return;
+        }
         let seq = self.conns.at(slot).snd_nxt;
         // When it cannot leave, the burst's end tries again.
         if self.transmit_ack(slot, seq) {

@@ -184,3 +184,24 @@ fn data_after_close_is_answered_with_a_reset() {
     assert_eq!(p.b.app.released, [(1, Released::Aborted)]);
     p.assert_clean();
 }
+
+/// What comes in one burst with the data at which the application aborts is no longer taken in, so it is not reported either:
+/// those acknowledgments would say what is not so.
+#[test]
+fn nothing_is_acknowledged_behind_an_abort() {
+    let (mut p, _, b) = open();
+    let before = *p.b.stack.counters();
+    p.b.app.abort_on_data = true;
+    for ahead in [1000, 0, 2000, 1000] {
+        p.b.forge(b, |f| {
+            f.seq += ahead;
+            f.payload = vec![0; 1000];
+        });
+    }
+    p.settle();
+    let c = p.b.stack.counters();
+    assert_eq!(p.b.app.chunks.len(), 1);
+    // Of the first, which came before the abort.
+    assert_eq!((c.acks_out - before.acks_out, c.resets_out), (1, 1));
+    assert_eq!(p.b.app.closed, [(b, closed(CloseReason::Aborted, false))]);
+}
