@@ -101,11 +101,12 @@ impl<Q: NicQueue> Stack<'_, Q> {
             conn.backoff = conn.backoff.saturating_add(1);
             conn.arm_rto(now, config);
         } else if conn.in_flight() > 0 || conn.flags.disorder() {
-            let timeouts = conn.backoff;
+            // Not the backoff, which ends somewhere.
+            let timeouts = env.ack.counters.rtos;
             if !conn.on_timer(&mut env.ack) {
                 return;
             }
-            if conn.backoff > timeouts && conn.suspect_black_hole(&mut env.ack) {
+            if env.ack.counters.rtos > timeouts && conn.suspect_black_hole(&mut env.ack) {
                 env.ack.counters.black_holes += 1;
             }
         } else {

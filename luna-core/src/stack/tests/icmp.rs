@@ -253,6 +253,20 @@ fn a_black_hole_is_found_by_segments_that_are_not_full() {
     }
 }
 
+/// A connection whose backoff went as far as it can, which nothing of one round trip took back (Karn), still finds it.
+#[test]
+fn a_black_hole_is_found_after_any_number_of_timeouts() {
+    let tcp = black_hole();
+    let (mut p, a, _) = Pair::open(&Options { tcp_a: tcp, tcp_b: tcp, ..Options::default() });
+    p.a.conn_mut(a).backoff = u8::MAX;
+    p.a.queue().fate = narrow(1400, false);
+    // Not one of them gets through.
+    p.send_a(a, 6 * 1448, 0, 1);
+    p.run(Duration::from_secs(30));
+    expect_pattern(&p.b.app.received, 6 * 1448);
+    assert_eq!((p.a.stack.counters().black_holes, p.info_a(a).mss), (1, 1228));
+}
+
 #[test]
 fn a_peer_that_is_gone_is_no_black_hole_for_small_segments() {
     let tcp = black_hole();
