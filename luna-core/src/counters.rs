@@ -9,7 +9,7 @@ macro_rules! counters {
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct Counters {
             $($(#[$doc])* pub $name: u64,)*
-            /// Frames dropped by the parser, by [`ParseError::index`].
+            /// Frames and segments dropped because of what stands in them, by [`ParseError::index`].
             pub malformed: [u64; ParseError::COUNT],
             /// What states connections went through.
             pub transitions: Transitions,
@@ -123,8 +123,6 @@ counters! {
     challenge_acks_limited,
     /// Segments that make no sense in the connection's state: without ACK, or data behind the peer's FIN.
     unexpected,
-    /// Segments with unusable options.
-    bad_options,
     /// Out-of-order data dropped because pool or budget was full.
     out_of_order_full,
     /// In-order data dropped because the application holds more than the receive budget.

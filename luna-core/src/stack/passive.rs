@@ -7,7 +7,7 @@ use crate::nic::NicQueue;
 use crate::tcp::congestion::CongestionKind;
 use crate::tcp::handshake::{syn_mss, syn_window};
 use crate::tcp::{ProfileId, State, cookie};
-use crate::wire::{SackBlocks, SegmentHead, TcpFlags, TcpOptions, TcpPacket};
+use crate::wire::{ParseError, SackBlocks, SegmentHead, TcpFlags, TcpOptions, TcpPacket};
 
 impl<Q: NicQueue> Stack<'_, Q> {
     /// A segment for CLOSED or LISTEN. The slot, when it completed a handshake that only its cookie remembers: the segment
@@ -61,7 +61,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
     #[inline]
     fn accept_syn(&mut self, path: u8, packet: &TcpPacket, frame: &[u8], key: &FlowKey, l: u32) {
         let Ok(options) = TcpOptions::parse(packet.options(frame)) else {
-            self.counters.bad_options += 1;
+            self.counters.malformed(ParseError::BadOption);
             return;
         };
         if packet.tcp.src_port == 0 {

@@ -9,7 +9,7 @@ use super::recovery::AckSeen;
 use super::state::State;
 use crate::stack::{ChallengeLimit, CloseReason};
 use crate::time::Instant;
-use crate::wire::{SackBlocks, SeqNum, TcpFlags, TcpOptions, TcpPacket};
+use crate::wire::{ParseError, SackBlocks, SeqNum, TcpFlags, TcpOptions, TcpPacket};
 use crate::zbuf::Zbuf;
 
 /// What a segment needs beside its connection.
@@ -133,7 +133,7 @@ impl Connection {
     #[inline(never)]
     fn input_slow(&mut self, env: &mut Env<'_, '_>, packet: &TcpPacket, frame: Zbuf, our_mss: u16) -> Outcome {
         let Ok(options) = TcpOptions::parse(packet.options(&frame)) else {
-            env.ack.counters.bad_options += 1;
+            env.ack.counters.malformed(ParseError::BadOption);
             return Outcome::NOTHING;
         };
         if self.state == State::SynSent {

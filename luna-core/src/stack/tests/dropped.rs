@@ -6,7 +6,7 @@ use crate::nic::NicQueue;
 use crate::stack::*;
 use crate::time::Duration;
 use crate::wire::{
-    HeaderTemplate, MacAddr, SegmentHead, SeqNum, TcpFlags, TcpOptions, tcp_checksum, write_tcp_checksum,
+    HeaderTemplate, MacAddr, ParseError, SegmentHead, SeqNum, TcpFlags, TcpOptions, tcp_checksum, write_tcp_checksum,
 };
 use core::net::IpAddr;
 
@@ -65,11 +65,12 @@ fn a_group_opens_nothing() {
 #[test]
 fn unusable_options_are_counted() {
     let options = TcpOptions { mss: Some(1460), ..TcpOptions::default() };
+    let bad_option = ParseError::BadOption.index();
     let good = syn(None, ours(), Some(&options), |_| {});
-    assert_eq!((good.bad_options, good.passive_opens), (0, 1));
+    assert_eq!((good.malformed[bad_option], good.passive_opens), (0, 1));
     // MSS with a length of 0.
     let bad = syn(None, ours(), Some(&options), |frame| frame[14 + 20 + 20 + 1] = 0);
-    assert_eq!((bad.bad_options, bad.passive_opens), (1, 0));
+    assert_eq!((bad.malformed[bad_option], bad.passive_opens), (1, 0));
 }
 
 /// The last frame put before b, changed.
