@@ -143,6 +143,8 @@ counters! {
     syn_cookies_out,
     /// Connections whose handshake only a cookie remembered.
     syn_cookies_in,
+    /// Segments that overtook the first one behind a cookie, and were dropped: that one opens the connection.
+    syn_cookies_later,
     /// Acknowledgments of no connection that answered no cookie of ours, while one might have.
     syn_cookies_bad,
     /// Frames that were not addressed to us.

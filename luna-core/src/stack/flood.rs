@@ -83,7 +83,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
             }
             let secrets = &mut self.secrets;
             let secret = secrets.flow(&key);
-            let seq = cookie::make(self.now, flood.mss.1, |period| secrets.cookie(secret, syn.seq, period));
+            let seq = cookie::make(self.now, flood.mss.1, syn.seq, |period| secrets.cookie(secret, period));
             let tsval = cookie::mark(self.now_ms.wrapping_add(secret.timestamp_offset()), Some(syn.scale), true);
             if let Some(mut header) = p.queue.header_pool().alloc_len(PLAIN_SYN_LEN as u32)
                 && let Some(out) = header.first_chunk_mut()

@@ -5,8 +5,9 @@ use super::telemetry::TxShim;
 use super::{ConnectError, Stack, listener};
 use crate::nic::NicQueue;
 use crate::tcp::congestion::CongestionKind;
+use crate::tcp::cookie::{self, Answer};
 use crate::tcp::handshake::{syn_mss, syn_window};
-use crate::tcp::{ProfileId, State, cookie};
+use crate::tcp::{ProfileId, State};
 use crate::wire::{ParseError, SackBlocks, SegmentHead, TcpFlags, TcpOptions, TcpPacket};
 
 impl<Q: NicQueue> Stack<'_, Q> {
@@ -47,8 +48,9 @@ impl<Q: NicQueue> Stack<'_, Q> {
             if !flags.syn() && self.now < self.cookies_until {
                 match self.accept_cookie(path, packet, frame, key, l) {
                     Ok(slot) => return Some(slot),
-                    // The peer thinks that it is connected, and tries again: perhaps there is room then.
-                    Err(NoCookie::Full) => return None,
+                    // The peer thinks that it is connected, and tries again: perhaps there is room then, or what was
+                    // overtaken comes first.
+                    Err(NoCookie::Full | NoCookie::Later) => return None,
                     Err(NoCookie::Bad) => {}
                 }
             }
@@ -127,7 +129,8 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let mss = syn_mss(syn.mss, packet.src.is_ipv6(), our_mss, config);
         let secrets = &mut self.secrets;
         let flow = secrets.flow(key);
-        let seq = cookie::make(self.now, cookie::mss_index(mss), |period| secrets.cookie(flow, packet.tcp.seq, period));
+        let index = cookie::mss_index(mss);
+        let seq = cookie::make(self.now, index, packet.tcp.seq, |period| secrets.cookie(flow, period));
         let tsval = self.now_ms.wrapping_add(flow.timestamp_offset());
         let timestamps = syn.timestamps.filter(|_| config.timestamps);
         let with = timestamps.is_some();
@@ -165,16 +168,17 @@ impl<Q: NicQueue> Stack<'_, Q> {
     ) -> Result<u32, NoCookie> {
         let tcp = &packet.tcp;
         let (iss, irs) = (tcp.ack - 1, tcp.seq - 1);
+        let window = syn_window(self.profiles.get(self.profile_of(l))) as u16;
         let secrets = &mut self.secrets;
         let flow = secrets.flow(key);
         let tsval = self.now_ms.wrapping_add(flow.timestamp_offset());
-        let mss = cookie::check(self.now, iss, |period| secrets.cookie(flow, irs, period));
+        let answer = cookie::check(self.now, iss, irs, window, |period| secrets.cookie(flow, period));
         let options = TcpOptions::parse(packet.options(frame)).map_err(|_| NoCookie::Bad);
-        let (Some(mss), Ok(ours)) = (mss, options) else {
+        let (Answer::First(_) | Answer::Later, Ok(ours)) = (answer, options) else {
             self.counters.syn_cookies_bad += 1;
             return Err(NoCookie::Bad);
         };
-        let mut syn = TcpOptions { mss: Some(mss), timestamps: ours.timestamps, ..TcpOptions::default() };
+        let mut syn = TcpOptions { timestamps: ours.timestamps, ..TcpOptions::default() };
         if let Some((_, echo)) = ours.timestamps {
             let Some((scale, sack)) = cookie::unmark(tsval, echo) else {
                 self.counters.syn_cookies_bad += 1;
@@ -182,6 +186,15 @@ impl<Q: NicQueue> Stack<'_, Q> {
             };
             (syn.window_scale, syn.sack_permitted) = (scale, sack);
         }
+        let Answer::First(mss) = answer else {
+            if !ours.timestamps.is_some_and(|(_, echo)| cookie::may_be_overtaken(tsval, echo)) {
+                self.counters.syn_cookies_bad += 1;
+                return Err(NoCookie::Bad);
+            }
+            self.counters.syn_cookies_later += 1;
+            return Err(NoCookie::Later);
+        };
+        syn.mss = Some(mss);
         // Nothing is taken any more: the application's own queue is full.
         if self.listeners.get(l as usize).and_then(|x| x.bind).is_none_or(|b| b.backlog == 0) {
             self.counters.backlog_full += 1;
@@ -244,6 +257,8 @@ impl<Q: NicQueue> Stack<'_, Q> {
 enum NoCookie {
     /// It does not answer a cookie of ours.
     Bad,
+    /// It does, but is not the first segment of its connection.
+    Later,
     /// There is no room for a connection.
     Full,
 }

@@ -1,14 +1,19 @@
 //! SYN cookies (RFC 4987 §3.6): what a SYN said, packed into the initial sequence number and the timestamp of its answer,
 //! so that the half-open connection needs no memory. Nothing here knows keys: [`crate::stack`] supplies the hash.
 //!
-//! The sequence number is 28 bits of keyed hash, 3 bits of MSS, and the lowest bit of the period in which it was made: a
-//! cookie holds for that period and the next, 69 to 137 s, and each period has a key of its own. The bits of the MSS are
-//! not hashed: whoever changes them harms only the own connection. What only makes sense with timestamps travels in the 6 lowest bits of the TSval that we send, which
+//! The sequence number is 28 bits of keyed hash, to which the peer's own initial sequence number is added, 3 bits of MSS, and
+//! the lowest bit of the period in which it was made: a cookie holds for that period and the next, 69 to 137 s, and each
+//! period has a key of its own. The bits of the MSS are not hashed: whoever changes them harms only the own connection.
+//! The sum tells how far a segment is behind the peer's SYN: only what comes right behind it opens the connection, and
+//! what comes later in the first window overtook that. It is dropped, not answered with a reset, which would end
+//! a connection that the peer believes to have; the peer sends both again. So it is for a few seconds, by the echoed
+//! timestamp: who still sends so later talks of a connection that is gone, and has to be told. What only makes sense with timestamps travels in the 6 lowest bits of the TSval that we send, which
 //! the peer echoes: its window scale, and whether it does SACK. Without timestamps a cookie's connection has neither.
 //!
-//! Lost with cookies: the peer whose first segment is overtaken by its second (which proves nothing: its cookie is for the
-//! number before the first) is reset; the retransmission of our SYN-ACK, MSS values between those of the table, and the clock of RFC 6528
-//! in the initial sequence number.
+//! Lost with cookies: without timestamps, the peer whose first segment is overtaken, which is reset; the retransmission of our SYN-ACK, MSS values between those of the table, and the clock of RFC 6528
+//! in the initial sequence number. And nothing remembers that a cookie was used: while it holds, a first segment that
+//! comes again after its connection is gone opens another one (as it does with Linux); the peer, which knows of no such
+//! connection or is about to be reset, ends it.
 
 use crate::time::Instant;
 use crate::wire::SeqNum;
@@ -27,6 +32,9 @@ const NO_SCALE: u32 = 15;
 /// An echo older than any cookie that holds, in ms.
 const MAX_AGE_MS: u32 = 3 * ((1u64 << PERIOD_SHIFT) / 1_000_000) as u32;
 
+/// For so long a segment may wait for the one that it overtook: a SYN-ACK's way and three timeouts of 1 s, each twice the last.
+const LATER_MS: u32 = 8_000;
+
 /// The period of a moment.
 pub(crate) fn period(now: Instant) -> u32 {
     (now.as_nanos() >> PERIOD_SHIFT) as u32
@@ -42,20 +50,39 @@ pub(crate) fn mss_index(mss: u16) -> u32 {
     MSS.iter().rposition(|m| *m <= mss).unwrap_or(0) as u32
 }
 
-/// The initial sequence number that answers a SYN whose MSS is at `index` of the table. `hash` is a keyed hash of the flow and the SYN's sequence
-/// number in the period that it is given.
+/// The initial sequence number that answers a SYN at `irs` whose MSS is at `index` of the table. `hash` is a keyed hash of the
+/// flow in the period that it is given.
 #[inline(always)]
-pub(crate) fn make(now: Instant, index: u32, hash: impl FnOnce(u32) -> u32) -> SeqNum {
+pub(crate) fn make(now: Instant, index: u32, irs: SeqNum, hash: impl FnOnce(u32) -> u32) -> SeqNum {
     let period = period(now);
-    SeqNum(hash(period) << 4 | index << 1 | period & 1)
+    SeqNum(hash(period).wrapping_add(irs.0) << 4 | index << 1 | period & 1)
 }
 
-/// The MSS in a cookie that holds at `now` and that `hash` confirms.
-pub(crate) fn check(now: Instant, cookie: SeqNum, hash: impl FnOnce(u32) -> u32) -> Option<u16> {
+/// What the acknowledgment of a cookie is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Answer {
+    /// The first segment behind the SYN. The MSS of the cookie.
+    First(u16),
+    /// A later one, inside the window that the cookie's SYN-ACK granted.
+    Later,
+    /// The cookie is none that holds.
+    Wrong,
+}
+
+/// What a segment is whose acknowledgment says that `cookie` was our initial sequence number, and which would be the first
+/// behind a SYN at `irs`; `window` is what our SYN-ACK granted.
+pub(crate) fn check(now: Instant, cookie: SeqNum, irs: SeqNum, window: u16, hash: impl FnOnce(u32) -> u32) -> Answer {
     let index = cookie.0 >> 1 & 7;
     let current = period(now);
     let made = if current & 1 == cookie.0 & 1 { current } else { current.wrapping_sub(1) };
-    (hash(made) << 4 == cookie.0 & !15).then(|| MSS[index as usize & 7])
+    // Of 28 bits.
+    let behind = (hash(made).wrapping_add(irs.0) << 4).wrapping_sub(cookie.0 & !15) >> 4;
+    match behind {
+        0 => Answer::First(MSS[index as usize & 7]),
+        // FIN may stand behind the window.
+        1.. if behind <= u32::from(window) + 1 => Answer::Later,
+        _ => Answer::Wrong,
+    }
 }
 
 /// `tsval` with the options of a SYN in its lowest bits; not after it, or later ones would look old.
@@ -74,6 +101,12 @@ pub(crate) fn unmark(tsval: u32, echo: u32) -> Option<(Option<u8>, bool)> {
     Some(((scale != NO_SCALE).then_some(scale as u8), echo >> 4 & 1 != 0))
 }
 
+/// Whether a segment behind the first one may only have overtaken it, by the TSval that it echoes: if the peer was at
+/// its first window for long, it was not.
+pub(crate) fn may_be_overtaken(tsval: u32, echo: u32) -> bool {
+    tsval.wrapping_sub(echo) <= LATER_MS
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,9 +119,13 @@ mod tests {
     #[test]
     fn a_cookie_holds_for_its_period_and_the_next() {
         use proptest::prelude::*;
-        proptest!(|(at in 0u64..1 << 60, mss: u16, secret: u32)| {
-            let at = Instant::from_nanos(at);
-            let cookie = make(at, mss_index(mss), hash(secret));
+        proptest!(|(at in 0u64..1 << 60, mss: u16, secret: u32, irs: u32)| {
+            let (at, irs) = (Instant::from_nanos(at), SeqNum(irs));
+            let cookie = make(at, mss_index(mss), irs, hash(secret));
+            let check = |now, cookie, hash| match check(now, cookie, irs, 100, hash) {
+                Answer::First(mss) => Some(mss),
+                _ => None,
+            };
             let end = Instant::from_nanos((u64::from(period(at)) + 2) << PERIOD_SHIFT);
             let rounded = MSS.into_iter().filter(|m| *m <= mss).max().unwrap_or(MSS[0]);
             for now in [at, at + Duration::from_secs(68), Instant::from_nanos(end.as_nanos() - 1)] {
@@ -101,6 +138,21 @@ mod tests {
             prop_assert_eq!(check(at, SeqNum(cookie.0 ^ 16), hash(secret)), None);
             prop_assert_eq!(check(at, cookie, hash(secret ^ 1 << 7)), None);
         });
+    }
+
+    #[test]
+    fn a_cookie_tells_the_first_segment_from_those_behind_it() {
+        for irs in [SeqNum(0), SeqNum(77), SeqNum(u32::MAX), SeqNum(0x0fff_ffff), SeqNum(0xf000_0000)] {
+            let cookie = make(Instant::ZERO, 5, irs, hash(3));
+            let is = |offset: u32| check(Instant::ZERO, cookie, irs + offset, 1000, hash(3));
+            assert_eq!(is(0), Answer::First(1460));
+            for ahead in [1, 2, 500, 1000, 1001] {
+                assert_eq!(is(ahead), Answer::Later, "{ahead}");
+            }
+            for far in [1002, 1 << 16, 1 << 27, (1 << 28) - 1, u32::MAX] {
+                assert_eq!(is(far), Answer::Wrong, "{far}");
+            }
+        }
     }
 
     #[test]

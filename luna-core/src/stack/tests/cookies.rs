@@ -130,6 +130,47 @@ fn data_completes_the_handshake_when_its_acknowledgment_was_lost() {
     assert_eq!(p.b.stack.counters().resets_out, 1, "for what filled the backlog");
 }
 
+/// What overtakes the first segment says nothing of it: to answer with a reset would end what the peer has opened.
+#[test]
+fn a_segment_that_overtakes_the_cookies_first_one_is_left_to_come_again() {
+    let (mut p, a) = opened(&Options { tcp_a: SILENT, ..Options::default() });
+    // The handshake's last segment is lost, and the first with data: others come before they are sent again.
+    p.a.queue().fate = Box::new(|_, n| if (2..4).contains(&n) { Fate::Drop } else { Fate::Pass });
+    p.settle();
+    let data = p.a.buffer(10_000, 0);
+    p.a.send(p.now, a, &data, 1).unwrap();
+    drop(data);
+    p.settle();
+    let c = p.b.stack.counters();
+    assert!(c.syn_cookies_later >= 2, "{}", c.syn_cookies_later);
+    assert_eq!((c.syn_cookies_in, c.syn_cookies_bad, c.resets_out), (0, 0, 0));
+    p.run(MS(100));
+    expect_pattern(&p.b.app.received, 10_000);
+    assert_eq!(p.b.stack.counters().syn_cookies_in, 1);
+    assert!(p.a.app.closed.is_empty());
+}
+
+/// Whose first segments arrived, and whose connection is gone since, sends the same.
+#[test]
+fn who_is_in_the_first_window_for_long_is_told_that_nobody_knows_of_it() {
+    let (mut p, a) = opened(&Options { tcp_a: SILENT, ..Options::default() });
+    p.run(MS(1));
+    p.send_a(a, 100, 0, 1);
+    p.run(MS(1));
+    assert_eq!(p.b.app.received.len(), 100);
+    // The reset is lost.
+    let (b, now) = (p.b.app.accepted[0].0, p.now);
+    p.b.queue().fate = Box::new(|s, _| if s.tcp.flags.rst() { Fate::Drop } else { Fate::Pass });
+    p.b.stack.cx(now).abort(b).unwrap();
+    p.settle();
+    p.b.queue().fate = Box::new(|_, _| Fate::Pass);
+    p.send_a(a, 100, 100, 2);
+    p.run(Duration::from_secs(5));
+    assert!(p.a.app.closed.is_empty());
+    p.run(Duration::from_secs(5));
+    assert_eq!(p.a.app.closed[0].1.reason, CloseReason::Reset);
+}
+
 #[test]
 fn an_old_cookie_and_a_made_up_one_are_answered_with_a_reset() {
     let o = Options { tcp_a: SILENT, ..Options::default() };
@@ -190,7 +231,9 @@ fn a_cookie_of_one_flow_or_one_syn_is_nothing_for_another() {
     for (from, seq, echo) in [
         ((addr(&o, 1), port ^ 1), syn_ack.tcp.ack, echo),
         ((addr(&o, 3), port), syn_ack.tcp.ack, echo),
-        ((addr(&o, 1), port), syn_ack.tcp.ack + 1, echo),
+        ((addr(&o, 1), port), syn_ack.tcp.ack - 1, echo),
+        ((addr(&o, 1), port), syn_ack.tcp.ack + 100_000, echo),
+        ((addr(&o, 1), port), syn_ack.tcp.ack + 1, echo.wrapping_sub(9_000)),
         ((addr(&o, 1), port), syn_ack.tcp.ack, echo.wrapping_add(100_000)),
         ((addr(&o, 1), port), syn_ack.tcp.ack, echo.wrapping_sub(1_000_000)),
     ] {
