@@ -275,13 +275,10 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
         let room = s.profiles.at(c.profile).snd_buf.saturating_sub(c.send.queued()) as usize;
         let mut total = head.len();
         for frag in iov.iter() {
-            // A tag makes it longer than any room.
+            // A tag makes it longer than any room: see `TcpConfig::MAX_SND_BUF`.
             total += frag.tagged_len() as usize;
-            if total > room {
-                return false;
-            }
         }
-        if s.sends.available() as usize <= iov.len() {
+        if total > room || s.sends.available() as usize <= iov.len() {
             return false;
         }
         if total <= COPY_MAX as usize

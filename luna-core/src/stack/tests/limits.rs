@@ -471,3 +471,17 @@ fn a_stack_in_the_memory_of_an_earlier_one_begins_afresh() {
         old = Some((stack.id_of(slot), listener));
     }
 }
+
+/// Messages that are nothing but a head (an RPC session's pongs, refusals, cancellations) are bounded like all others: who asks
+/// for many and reads none gets no more of our memory than the send buffer.
+#[test]
+fn heads_alone_fill_the_send_buffer_too() {
+    let tcp = TcpConfig { snd_buf: 10_000, ..TcpConfig::DATACENTER };
+    let (mut p, a, _) = Pair::open(&Options { tcp_a: tcp, ..Options::default() });
+    let now = p.now;
+    let mut send = || p.a.stack.cx(now).send_message(a, [&[7; 40], &[]], &mut heapless::Vec::<Frag, 1>::new(), None);
+    let taken = (0..1000).take_while(|_| send().is_ok()).count();
+    assert_eq!((taken, send()), (250, Err(SendError::Full)));
+    p.run(Duration::from_millis(1));
+    assert_eq!((p.b.app.received.len(), p.a.app.writable), (10_000, 1));
+}
