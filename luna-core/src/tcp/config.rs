@@ -15,7 +15,7 @@ pub struct TcpConfig {
     /// Most memory that received, still held data may pin per connection, in bytes of whole objs (true size). The
     /// window closes as it fills: keep it at least twice `rcv_wnd`.
     pub rcv_budget: u32,
-    /// Most bytes queued for sending per connection.
+    /// Most bytes queued for sending per connection; more than [`TcpConfig::MAX_SND_BUF`] counts as that.
     pub snd_buf: u32,
     /// Upper bound of the segment size beside the port's MTU; 0 for none.
     pub max_mss: u16,
@@ -38,7 +38,7 @@ pub struct TcpConfig {
     pub max_ack_delay: Duration,
     /// How long an acknowledgment of in-order data waits for company.
     pub ack_delay: Duration,
-    /// Segments owed before an acknowledgment leaves at a burst's end.
+    /// Segments owed before an acknowledgment leaves at a burst's end; at least 1.
     pub ack_ratio: u8,
     /// Give up a connection attempt when so many repetitions of our SYN (or SYN-ACK) were not answered; 0: only by time.
     pub syn_retries: u8,
@@ -104,6 +104,14 @@ pub struct TcpConfig {
 }
 
 impl TcpConfig {
+    /// The largest send buffer: well below half of the sequence space.
+    pub const MAX_SND_BUF: u32 = (1 << 30) - 1;
+
+    /// As it is used: what the rest of the code relies on.
+    pub(super) fn within_limits(&self) -> Self {
+        Self { snd_buf: self.snd_buf.min(Self::MAX_SND_BUF), ack_ratio: self.ack_ratio.max(1), ..*self }
+    }
+
     /// Luna to Luna within a data centre: the default.
     pub const DATACENTER: Self = Self {
         rcv_wnd: 512 << 10,

@@ -61,7 +61,7 @@ impl Profiles {
     pub(crate) fn new(default: TcpConfig) -> Self {
         let mut uses = [0; MAX_PROFILES];
         uses[0] = 1;
-        Self { entries: [default; MAX_PROFILES], uses }
+        Self { entries: [default.within_limits(); MAX_PROFILES], uses }
     }
 
     /// The settings of a connection.
@@ -87,10 +87,11 @@ impl Profiles {
 
     /// The entry with these settings, one of its uses being the caller's.
     pub(crate) fn intern(&mut self, config: &TcpConfig) -> Result<ProfileId, ProfilesFull> {
-        let used = self.entries.iter().zip(&self.uses).position(|(e, uses)| *uses > 0 && *e == *config);
+        let config = config.within_limits();
+        let used = self.entries.iter().zip(&self.uses).position(|(e, uses)| *uses > 0 && *e == config);
         let place = used.or_else(|| self.uses.iter().position(|uses| *uses == 0)).ok_or(ProfilesFull)?;
         if let (Some(entry), Some(uses)) = (self.entries.get_mut(place), self.uses.get_mut(place)) {
-            *entry = *config;
+            *entry = config;
             *uses += 1;
         }
         Ok(ProfileId(place as u8))

@@ -4,6 +4,7 @@ use super::harness::*;
 use crate::stack::*;
 use crate::tcp::{MAX_PROFILES, ProfileId, ProfilesFull, TcpConfig};
 use crate::time::Duration;
+use crate::zbuf::Frag;
 
 const BASE: TcpConfig = TcpConfig::DATACENTER;
 
@@ -108,4 +109,22 @@ fn a_connection_attempt_ends_after_so_many_repetitions() {
     p.run(Duration::from_millis(200));
     assert_eq!(p.a.app.closed[0].1.reason, CloseReason::TimedOut(Limit::Connect));
     assert_eq!(p.a.stack.connections(), 0);
+}
+
+#[test]
+fn settings_beyond_what_can_be_are_brought_to_what_can() {
+    let huge = TcpConfig { snd_buf: u32::MAX, ack_ratio: 0, ..BASE };
+    let o = Options { tcp_a: huge, tcp_b: huge, ..Options::default() };
+    let (mut p, a, _) = Pair::open(&o);
+    let now = p.now;
+    let c = *p.a.stack.cx(now).config(a).unwrap();
+    assert_eq!((c.snd_buf, c.ack_ratio), ((1 << 30) - 1, 1));
+    let other = p.a.stack.add_profile(&TcpConfig { ttl: 9, ..huge }).unwrap();
+    assert_eq!(p.a.stack.profile(other).map(|c| c.snd_buf), Some((1 << 30) - 1));
+    // A protocol's head among the pieces: its mark is above any length.
+    let mut iov = heapless::Vec::<Frag, 2>::new();
+    iov.push(Frag::header(p.a.buffer(300, 4))).unwrap();
+    p.a.stack.cx(now).send_message(a, [&[0, 1, 2, 3].map(pattern), &[]], &mut iov, None).unwrap();
+    p.run(Duration::from_millis(1));
+    expect_pattern(&p.b.app.received, 304);
 }
