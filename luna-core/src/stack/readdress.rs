@@ -11,7 +11,8 @@ use crate::time::Instant;
 impl<Q: NicQueue> Stack<'_, Q> {
     /// Changes the addresses, gateways or VLAN of a path. Connections whose address is gone end as
     /// [`Aborted`](super::CloseReason::Aborted), without a reset: nothing is sent from an address that is not ours any
-    /// more. Others keep the next hop that they have until [`Cx::neighbor`](super::Cx::neighbor) tells another.
+    /// more. Others go on, in the VLAN that it is now, and keep the next hop that they have until
+    /// [`Cx::neighbor`](super::Cx::neighbor) tells another.
     ///
     /// # Errors
     /// [`ConfigError::NoPath`], [`ConfigError::MtuTooSmall`]; nothing changed.
@@ -20,11 +21,19 @@ impl<Q: NicQueue> Stack<'_, Q> {
         self.now_ms = self.now.as_millis_u32();
         let p = self.paths.get_mut(path.index()).ok_or(ConfigError::NoPath)?;
         check(&p.queue, &config)?;
+        let other_vlan = p.config.vlan != config.vlan;
         p.config = config;
+        // Its answers are made for the address and the VLAN as they were.
+        self.flood = None;
         for slot in 0..self.conns.capacity() {
             let c = self.conns.at(slot);
-            let ours = |p: &super::path::Path<Q>| p.owns(c.key.addrs().1);
-            if c.state == State::Closed || c.path != path.0 || self.paths.get(path.index()).is_none_or(ours) {
+            if c.state == State::Closed || c.path != path.0 {
+                continue;
+            }
+            if self.paths.get(path.index()).is_none_or(|p| p.owns(c.key.addrs().1)) {
+                if let Some(template) = c.cold.template.filter(|_| other_vlan) {
+                    self.set_template(slot, Some(template.dst_mac()));
+                }
                 continue;
             }
             let c = self.conns.at_mut(slot);

@@ -140,6 +140,8 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
         }
         s.profiles.take(profile);
         s.profiles.give_back(core::mem::replace(&mut bind.profile, profile));
+        // Its answers are made of the settings as they were.
+        s.flood = None;
         Ok(())
     }
 

@@ -285,3 +285,23 @@ fn a_path_may_begin_without_an_address_and_lose_it_again() {
     let refused = p.a.stack.readdress(now, elsewhere, PathConfig::default());
     assert_eq!(refused, Err(ConfigError::NoPath));
 }
+
+#[test]
+fn connections_follow_their_path_to_another_vlan() {
+    let o = Options { vlan: Some(5), ..Options::default() };
+    let (mut p, a, _) = Pair::open(&o);
+    for vlan in [Some(6), None, Some(5)] {
+        let now = p.now;
+        for end in [&mut p.a, &mut p.b] {
+            let config = PathConfig { vlan, ..end.stack.paths[0].config.clone() };
+            end.stack.readdress(now, end.path, config).unwrap();
+        }
+        p.b.app.received.clear();
+        let data = p.a.buffer(3000, 0);
+        p.a.send(now, a, &data, 1).unwrap();
+        p.run(Duration::from_millis(1));
+        expect_pattern(&p.b.app.received, 3000);
+    }
+    let (a, b) = (p.a.stack.counters(), p.b.stack.counters());
+    assert_eq!((a.retransmits, a.not_ours, b.not_ours), (0, 0, 0));
+}

@@ -9,7 +9,8 @@ use crate::stack::*;
 use crate::tcp::{State, TcpConfig};
 use crate::time::Duration;
 use crate::wire::{
-    HeaderTemplate, MacAddr, SackBlocks, SegmentHead, SeqNum, TcpFlags, TcpOptions, tcp_checksum, write_tcp_checksum,
+    HeaderTemplate, MacAddr, RxChecksum, SackBlocks, SegmentHead, SeqNum, TcpFlags, TcpOptions, TcpPacket,
+    tcp_checksum, write_tcp_checksum,
 };
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
@@ -215,7 +216,7 @@ fn a_cookie_of_one_flow_or_one_syn_is_nothing_for_another() {
     p.a.queue().fate = Box::new(|_, n| if n == 1 { Fate::Pass } else { Fate::Drop });
     p.settle();
     let frame = p.b.queue().recent.as_ref().unwrap()[0].clone();
-    let syn_ack = crate::wire::TcpPacket::parse_frame(&frame, crate::wire::RxChecksum::GOOD).unwrap();
+    let syn_ack = TcpPacket::parse_frame(&frame, RxChecksum::GOOD).unwrap();
     let echo = TcpOptions::parse(syn_ack.options(&frame)).unwrap().timestamps.unwrap().0;
     let head = |seq: SeqNum, echo: u32| SegmentHead {
         seq,
@@ -391,4 +392,42 @@ fn a_syn_for_a_connection_that_exists_is_no_part_of_a_flood() {
     let c = p.b.stack.counters();
     assert_eq!((c.syn_cookies_out, c.paws + c.challenge_acks, c.not_unicast, c.not_ours), (2, 1, 1, 2));
     assert_eq!(p.info_a(a).state, State::Established);
+}
+
+/// What the short way remembers of a listener and its address holds no longer than they do.
+#[test]
+fn a_flood_is_answered_by_what_holds_now() {
+    let o = Options { checksum_offload: true, ..Options::default() };
+    let mut p = Pair::new(&o);
+    let now = p.now;
+    let listener = p.b.stack.cx(now).listen(Bind { backlog: 1, ..Bind::port(PORT) }, 5).unwrap();
+    fill_backlog(&mut p, &o);
+    p.b.queue().vouched = true;
+    let mut port = 1000;
+    let mut answer = |p: &mut Pair| {
+        port += 1;
+        p.b.queue().recent = Some(Vec::new());
+        p.b.forge_syn((addr(&o, 77), port), (addr(&o, 2), PORT));
+        p.settle();
+        let sent = p.b.queue().recent.take().unwrap().pop()?;
+        let packet = TcpPacket::parse_frame(&sent, RxChecksum::GOOD).unwrap();
+        let options = TcpOptions::parse(packet.options(&sent)).unwrap();
+        Some((packet.tcp.window, options.window_scale, packet.vlan))
+    };
+    for _ in 0..2 {
+        assert_eq!(answer(&mut p), Some((0xffff, Some(4), None)));
+    }
+    assert!(p.b.stack.flood.is_some(), "the second went the short way");
+    let small = p.b.stack.add_profile(&TcpConfig { rcv_wnd: 10_000, ..SILENT }).unwrap();
+    p.b.stack.cx(now).set_listener_profile(listener, small).unwrap();
+    for _ in 0..2 {
+        assert_eq!(answer(&mut p), Some((10_000, Some(0), None)), "with the settings that its connections will have");
+    }
+    let (path, config) = (p.b.path, p.b.stack.paths[0].config.clone());
+    p.b.stack.readdress(now, path, PathConfig::default()).unwrap();
+    assert_eq!(answer(&mut p), None, "the address is not ours any more");
+    p.b.stack.readdress(now, path, config).unwrap();
+    for _ in 0..2 {
+        assert_eq!(answer(&mut p), Some((10_000, Some(0), None)));
+    }
 }
