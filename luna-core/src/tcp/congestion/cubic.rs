@@ -189,6 +189,10 @@ impl CongestionControl for Cubic {
     }
 
     fn on_spurious(&mut self, window: &mut Window, prior: Window) {
+        if prior.cwnd <= window.cwnd && prior.ssthresh <= window.ssthresh {
+            // That loss cut nothing (the window had been cut for a mark): what was saved is from before another cut.
+            return;
+        }
         *window = Window { cwnd: window.cwnd.max(prior.cwnd), ssthresh: window.ssthresh.max(prior.ssthresh) };
         self.state = self.saved;
     }

@@ -2,7 +2,9 @@
 //! the same word as the one that says whether the window was in use.
 
 use super::pool::Algorithm;
-use super::{Ack, CongestionControl, CongestionKind, Control, Controls, Cubic, Cut, Dctcp, Hpcc, NewReno, Window};
+use super::{
+    Ack, CongestionControl, CongestionKind, Control, Controls, Cubic, Cut, Dctcp, Hpcc, MAX_WINDOW, NewReno, Window,
+};
 use crate::slab::NIL;
 use crate::tcp::AckEnv;
 use crate::tcp::config::TcpConfig;
@@ -102,7 +104,7 @@ impl Connection {
 
     /// RFC 6928's initial window; also RFC 5681 §4.1's restart window.
     fn restart_window(&self, config: &TcpConfig) -> u32 {
-        u32::from(config.initial_window.max(1)) * u32::from(self.mss)
+        (u32::from(config.initial_window.max(1)) * u32::from(self.mss)).min(MAX_WINDOW)
     }
 
     /// Whether an acknowledgment outside of recovery concerns the controller.
@@ -175,11 +177,11 @@ impl Connection {
     }
 
     /// Loss was detected; recovery begins. Not again for a window that was cut for its marks (RFC 3168 §6.1.2), unless
-    /// that cut was DCTCP's, who takes losses as ever (RFC 8257 §3.5).
+    /// that cut was DCTCP's, who takes losses as ever (RFC 8257 §3.5), or HPCC's, who cuts nothing for marks.
     #[cold]
     pub(crate) fn congestion_loss(&mut self, env: &mut AckEnv<'_, '_>) {
-        let dctcp = self.congestion_kind(env.controls) == CongestionKind::Dctcp;
-        if !dctcp && self.in_cut_window() {
+        let kind = self.congestion_kind(env.controls);
+        if matches!(kind, CongestionKind::NewReno | CongestionKind::Cubic) && self.in_cut_window() {
             return;
         }
         let cut = self.cut(env);

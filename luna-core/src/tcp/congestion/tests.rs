@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::slab::Slab;
 use crate::tcp::congestion::pool::Algorithm;
+use crate::tcp::{AckEnv, Connection, Control, Recovery, Segment, SendEntry, TcpConfig};
 use crate::wire::int::Hop;
 
 pub(super) const MSS: u32 = 1000;
@@ -47,51 +49,81 @@ fn names() {
     assert_eq!(names, ["newreno", "cubic", "dctcp", "hpcc"]);
 }
 
+/// `test` with a connection of 20 segments in flight, controlled by `kind`, and what it needs around it.
+fn with_connection(kind: CongestionKind, test: impl Fn(&mut Connection, &mut AckEnv<'_, '_>)) {
+    let config = TcpConfig { congestion: kind, ..TcpConfig::DATACENTER };
+    let mut controls: Vec<Control> = (0..1).map(|_| Control::default()).collect();
+    let mut segments: Vec<Segment> = (0..1).map(|_| Segment::default()).collect();
+    let mut sends: Vec<SendEntry> = (0..1).map(|_| SendEntry::default()).collect();
+    let mut recoveries: Vec<Recovery> = (0..1).map(|_| Recovery::default()).collect();
+    let mut counters = crate::counters::Counters::default();
+    let mut env = AckEnv {
+        now: Instant::from_nanos(1),
+        config: &config,
+        segments: &mut Slab::new(&mut segments),
+        sends: &mut Slab::new(&mut sends),
+        recoveries: &mut Slab::new(&mut recoveries),
+        controls: &mut Slab::new(&mut controls),
+        counters: &mut counters,
+        ece: false,
+    };
+    let mut c = Connection { mss: 1000, snd_nxt: SeqNum(20_000), ..Connection::default() };
+    c.take_control(0, kind, &config, env.controls).unwrap();
+    assert_eq!(c.congestion_kind(env.controls), kind);
+    c.cold.cut_point = SeqNum(u32::MAX);
+    c.start_congestion(&config, env.controls);
+    test(&mut c, &mut env);
+}
+
 /// A connection tells its controller of a loss, then that it was none: the window and the controller are as before,
 /// whichever it is.
 #[test]
 fn a_connection_takes_a_spurious_loss_back() {
-    use crate::slab::Slab;
-    use crate::tcp::{AckEnv, Connection, Control, Recovery, Segment, SendEntry, TcpConfig};
     for kind in CongestionKind::ALL {
-        let config = TcpConfig { congestion: kind, ..TcpConfig::DATACENTER };
-        let mut controls: Vec<Control> = (0..1).map(|_| Control::default()).collect();
-        let mut segments: Vec<Segment> = (0..1).map(|_| Segment::default()).collect();
-        let mut sends: Vec<SendEntry> = (0..1).map(|_| SendEntry::default()).collect();
-        let mut recoveries: Vec<Recovery> = (0..1).map(|_| Recovery::default()).collect();
-        let mut counters = crate::counters::Counters::default();
-        let mut env = AckEnv {
-            now: Instant::from_nanos(1),
-            config: &config,
-            segments: &mut Slab::new(&mut segments),
-            sends: &mut Slab::new(&mut sends),
-            recoveries: &mut Slab::new(&mut recoveries),
-            controls: &mut Slab::new(&mut controls),
-            counters: &mut counters,
-            ece: false,
-        };
-        let mut c = Connection { mss: 1000, snd_nxt: SeqNum(20_000), ..Connection::default() };
-        c.take_control(0, kind, &config, env.controls).unwrap();
-        assert_eq!(c.congestion_kind(env.controls), kind);
-        c.cold.cut_point = SeqNum(u32::MAX);
-        c.start_congestion(&config, env.controls);
-        let before = c.congestion.window;
-        c.congestion_loss(&mut env);
-        assert!(c.congestion.window.cwnd < before.cwnd, "{kind}");
-        c.congestion_spurious(env.controls, before);
-        assert_eq!(c.congestion.window, before, "{kind}");
-        c.congestion_timeout(&mut env, true);
-        assert_eq!(c.congestion.window.cwnd, 1000, "{kind}");
-        c.congestion_spurious(env.controls, before);
-        assert_eq!(c.congestion.window, before, "{kind}");
-        assert_eq!(
-            c.take_control(0, CongestionKind::Cubic, &config, env.controls).is_err(),
-            kind != CongestionKind::NewReno
-        );
-        c.release_control(env.controls);
-        assert_eq!(env.controls.available(), 1, "{kind}");
-        assert_eq!(c.congestion_kind(env.controls), CongestionKind::NewReno);
+        with_connection(kind, |c, env| {
+            let before = c.congestion.window;
+            c.congestion_loss(env);
+            assert!(c.congestion.window.cwnd < before.cwnd, "{kind}");
+            c.congestion_spurious(env.controls, before);
+            assert_eq!(c.congestion.window, before, "{kind}");
+            c.congestion_timeout(env, true);
+            assert_eq!(c.congestion.window.cwnd, 1000, "{kind}");
+            c.congestion_spurious(env.controls, before);
+            assert_eq!(c.congestion.window, before, "{kind}");
+            let another = c.take_control(0, CongestionKind::Cubic, env.config, env.controls);
+            assert_eq!(another.is_err(), kind != CongestionKind::NewReno);
+            c.release_control(env.controls);
+            assert_eq!(env.controls.available(), 1, "{kind}");
+            assert_eq!(c.congestion_kind(env.controls), CongestionKind::NewReno);
+        });
     }
+}
+
+/// A loss in a window that was cut for its marks says nothing more (RFC 3168 §6.1.2), where marks do what losses do. They do
+/// not under DCTCP (RFC 8257 §3.5), nor under HPCC, who goes by telemetry.
+#[test]
+fn a_loss_behind_a_mark_cuts_only_where_the_mark_did_not_as_much() {
+    for kind in CongestionKind::ALL {
+        with_connection(kind, |c, env| {
+            c.take_echo(env, 20_000);
+            let marked = c.congestion.window.cwnd;
+            // Still in that window, with half of it acknowledged.
+            c.snd_una = SeqNum(10_000);
+            c.congestion_loss(env);
+            let again = matches!(kind, CongestionKind::Dctcp | CongestionKind::Hpcc);
+            assert_eq!(c.congestion.window.cwnd < marked, again, "{kind}");
+        });
+    }
+}
+
+#[test]
+fn an_initial_window_beyond_the_largest_is_the_largest() {
+    with_connection(CongestionKind::NewReno, |c, env| {
+        c.mss = u16::MAX;
+        let config = TcpConfig { initial_window: u16::MAX, ..*env.config };
+        c.start_congestion(&config, env.controls);
+        assert_eq!(c.congestion.window.cwnd, MAX_WINDOW);
+    });
 }
 
 #[derive(Clone, Debug)]

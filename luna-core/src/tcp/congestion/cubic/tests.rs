@@ -183,3 +183,14 @@ fn growth_is_at_most_half_a_window_per_window() {
         last = w.cwnd;
     }
 }
+
+#[test]
+fn a_loss_that_cut_nothing_takes_nothing_back() {
+    let (mut c, mut w) = (Cubic::new(), Window { cwnd: 100 * MSS, ssthresh: 50 * MSS });
+    run(&mut c, &mut w, 0, SEC, SEC / 10);
+    c.on_ecn(&mut w, &cut(100 * MSS));
+    let (window, state) = (w, c.state);
+    // A loss in the same window was no reason to cut again, and turns out to be none at all.
+    c.on_spurious(&mut w, window);
+    assert_eq!((w, c.state), (window, state), "the mark's cut stays");
+}
