@@ -198,6 +198,35 @@ fn a_lost_retransmission_needs_no_timeout() {
     assert_eq!(c.rtos, 0);
 }
 
+/// What the peer may take to acknowledge a lone segment is no part of the probe's timer once it has company in the same
+/// burst; company that comes later leaves the timer as it is. On the plain way and on the general one.
+#[test]
+fn a_probe_waits_for_a_lone_segment_only_as_long_as_it_is_alone() {
+    for timestamps in [true, false] {
+        let (mut p, a, _) = Pair::warm(&with(|t| t.timestamps = timestamps), US(100));
+        let delay = TcpConfig::DATACENTER.max_ack_delay;
+        let sent_at = |p: &mut Pair, after: Duration| {
+            p.now = p.now + after;
+            p.send_segments(a, 1);
+            p.a.turn(p.now);
+            p.a.conn(a).rto_at
+        };
+        let alone = sent_at(&mut p, US(0));
+        assert_eq!(alone.since(p.now), US(500) + delay, "the floor, and what the peer may take");
+        let two = sent_at(&mut p, US(0));
+        assert_eq!(two + delay, alone, "{timestamps}");
+        let three = sent_at(&mut p, US(0));
+        assert_eq!(three, two);
+        p.rounds(10, US(100));
+        assert_eq!(p.a.conn(a).in_flight(), 0);
+        let alone = sent_at(&mut p, US(0));
+        let later = sent_at(&mut p, US(30));
+        assert_eq!(later, alone, "{timestamps}: of another burst");
+        p.rounds(10, US(100));
+        assert_eq!((p.a_count().tlp_probes, p.a_count().rtos), (0, 0));
+    }
+}
+
 /// The probe's timer runs when the first report arrives: from then on it is the timeout that is waited for.
 #[test]
 fn nothing_is_probed_for_while_something_is_reported() {

@@ -58,8 +58,6 @@ pub(super) struct Scoreboard {
     pub(super) retrans: u32,
     /// No retransmission under way was sent before.
     rtx_oldest: Instant,
-    /// Behind the highest segment sent again.
-    pub(super) high_rxt: SeqNum,
     /// The last segment whose first transmission was judged: the next to be judged comes behind it.
     judged: Place,
     /// No lost segment comes before.
@@ -78,7 +76,6 @@ impl Default for Scoreboard {
             lost_bytes: 0,
             retrans: 0,
             rtx_oldest: Instant::FAR,
-            high_rxt: SeqNum(0),
             judged: Place::NONE,
             first_lost: Place::NONE,
             top: [None; super::DUP_THRESH as usize],
@@ -130,7 +127,6 @@ impl Scoreboard {
             if s.flags.rtx_out() {
                 self.retrans += 1;
                 self.rtx_oldest = self.rtx_oldest.min(s.sent_at);
-                self.high_rxt = s.end();
             }
             at = s.next;
         }
@@ -152,7 +148,6 @@ impl Scoreboard {
         for top in &mut self.top {
             *top = top.filter(|seq| seq.after_eq(una));
         }
-        self.high_rxt = self.high_rxt.later(una);
     }
 
     /// `s` is acknowledged and goes.
@@ -331,7 +326,6 @@ impl Scoreboard {
         s.flags.set_retransmitted(true);
         s.sent_at = now;
         self.rtx_oldest = self.rtx_oldest.min(now);
-        self.high_rxt = if self.retrans == 1 { s.end() } else { self.high_rxt.later(s.end()) };
     }
 
     /// Takes back every report: the receiver may have thrown it away (RFC 2018 §8).
