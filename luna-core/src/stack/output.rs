@@ -272,6 +272,8 @@ impl<Q: NicQueue> Stack<'_, Q> {
                     c.flags.set_persist(false);
                     c.flags.set_probe_now(false);
                     c.rto_at = Instant::FAR;
+                    // What it was doubled for was no loss.
+                    c.backoff = 0;
                 }
                 len = wnd_room;
             } else if len < mss && self.profiles.at(c.profile).nagle && flight > 0 && !fin {

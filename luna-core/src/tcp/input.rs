@@ -350,6 +350,7 @@ impl Connection {
             && self.in_flight() > 0
             && window == self.snd_wnd;
         let edge = self.snd_una + self.snd_wnd;
+        let was_closed = self.snd_wnd == 0;
         let flight = self.in_flight();
         let plain = !self.flags.disorder() && options.sack.is_empty() && (!duplicate || self.flags.sack());
         if !plain {
@@ -377,8 +378,13 @@ impl Connection {
         if self.flags.persist() {
             // The peer is alive, window or not.
             self.cold.give_up_at = (env.ack.now + env.ack.config.user_timeout).min(self.cold.stalled_until);
-            if self.snd_wnd > 0 {
+            if self.is_window_worthwhile() {
                 self.leave_persist(env);
+            } else if was_closed && self.snd_wnd > 0 {
+                // Too little, but not for long: from now on it is the override timer that runs (RFC 9293 §3.8.6.2.1), and it
+                // runs on, whatever a peer with data of its own repeats meanwhile.
+                self.backoff = 0;
+                self.arm_rto(env.ack.now, env.ack.config);
             }
         }
         true
@@ -390,6 +396,11 @@ impl Connection {
         let possible = (self.tsval(env.now_ms).wrapping_sub(tsecr) as i32) >= 0;
         env.ack.counters.bad_tsecr += u64::from(!possible);
         possible.then_some(tsecr)
+    }
+
+    /// Whether the window, with nothing in flight, takes a segment that is worth sending (RFC 9293 §3.8.6.2.1).
+    fn is_window_worthwhile(&self) -> bool {
+        self.snd_wnd >= self.unsent().min(self.mss.into()) || self.snd_wnd >= self.cold.max_window / 2
     }
 
     /// The window opened: probing ends.
