@@ -283,3 +283,20 @@ fn a_peer_that_is_gone_is_no_black_hole_for_small_segments() {
     p.run(Duration::from_secs(10));
     assert_eq!((p.a.stack.counters().black_holes, p.info_a(a).mss), (0, 1448));
 }
+
+#[test]
+fn the_size_before_the_first_of_several_routers_is_what_is_tried_again() {
+    let (mut p, a, _) = open(&Options::default());
+    for (mtu, mss) in [(1400, 1348), (1300, 1248)] {
+        p.a.queue().fate = narrow(mtu, false);
+        p.send_a(a, 10_000, 0, 1);
+        p.settle();
+        let sent = p.sent_by_a(mtu)[0].clone();
+        p.icmp_to_a(&sent, TOO_BIG_V4, mtu as u32);
+        p.run(MS(3));
+        assert_eq!(p.info_a(a).mss, mss);
+    }
+    p.a.queue().fate = Box::new(|_, _| Fate::Pass);
+    p.run(TcpConfig::DATACENTER.pmtu_raise);
+    assert_eq!(p.info_a(a).mss, 1448);
+}

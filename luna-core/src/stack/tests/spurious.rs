@@ -4,6 +4,7 @@
 use super::harness::*;
 use super::recovery::{MSS, data_frames, drop_frames, noted, with};
 use crate::stack::*;
+use crate::tcp::TcpConfig;
 use crate::time::Duration;
 use crate::wire::{SeqNum, TcpPacket};
 
@@ -328,4 +329,72 @@ fn a_peer_that_took_reports_back_and_is_silent_is_sent_the_data_again() {
     p.now = p.now + US(300);
     p.a.stack.turn(p.now, 256, &mut p.a.app);
     assert_eq!((p.a_count().reneged, p.a_count().rtos), (1, 0));
+}
+
+/// Ten segments in flight of which nothing arrives but what is forged, at one moment.
+fn silent(change: impl Fn(&mut TcpConfig)) -> (Pair, ConnId, impl Fn(u32) -> SeqNum) {
+    let (mut p, a, _) = Pair::warm(&with(change), US(100));
+    p.a.queue().fate = Box::new(|_, _| Fate::Drop);
+    p.send_segments(a, 10);
+    p.a.turn(p.now);
+    let una = p.a.conn(a).snd_una;
+    (p, a, move |n| una + n * MSS as u32)
+}
+
+/// An acknowledgment with an echo of this very moment.
+fn tell(p: &mut Pair, conn: ConnId, ack: SeqNum, blocks: &[(SeqNum, SeqNum)]) {
+    let echo = p.a.conn(conn).tsval(p.now.as_millis_u32());
+    p.a.forge(conn, |f| {
+        f.ack = ack;
+        f.sack = blocks.to_vec();
+        f.ts = f.ts.map(|(tsval, _)| (tsval, echo));
+    });
+    p.a.turn(p.now);
+}
+
+#[test]
+fn what_arrived_twice_in_one_round_widens_the_window_once() {
+    let (mut p, a, at) = silent(|_| ());
+    let rest = (at(3), at(10));
+    tell(&mut p, a, at(0), &[rest]);
+    assert_eq!((p.a_count().retransmits, p.info_a(a).reo_wnd_mult), (3, 1));
+    tell(&mut p, a, at(1), &[(at(0), at(1)), rest]);
+    assert_eq!(p.info_a(a).reo_wnd_mult, 2);
+    tell(&mut p, a, at(2), &[(at(1), at(2)), rest]);
+    assert_eq!((p.a_count().dsacks_in, p.info_a(a).reo_wnd_mult), (2, 2), "RFC 8985 section 6.2, step 4");
+}
+
+#[test]
+fn a_first_block_within_the_second_is_of_what_came_twice() {
+    let (mut p, a, at) = silent(|_| ());
+    tell(&mut p, a, at(0), &[(at(5), at(6)), (at(3), at(10))]);
+    assert_eq!((p.a_count().dsacks_in, p.info_a(a).sacked), (1, 7));
+    // Beside it: two reports.
+    tell(&mut p, a, at(0), &[(at(1), at(2)), (at(3), at(10))]);
+    assert_eq!((p.a_count().dsacks_in, p.info_a(a).sacked), (1, 8));
+}
+
+#[test]
+fn duplicates_before_an_acknowledgment_that_advances_do_not_count_behind_it() {
+    let (mut p, a, at) = silent(|t| t.sack = false);
+    for ack in [0, 0, 1, 1, 1] {
+        tell(&mut p, a, at(ack), &[]);
+    }
+    assert_eq!(p.a_count().fast_recoveries, 0, "two, and two again");
+    tell(&mut p, a, at(1), &[]);
+    assert_eq!(p.a_count().fast_recoveries, 1);
+}
+
+#[test]
+fn a_widened_reordering_window_is_narrow_again_after_sixteen_recoveries() {
+    let (mut p, a, _) = Pair::warm(&with(|_| ()), US(100));
+    let cold = &mut p.a.conn_mut(a).cold;
+    (cold.reo_wnd_mult, cold.reo_wnd_persist) = (5, 16);
+    for n in 1..=16 {
+        p.a.queue().fate = drop_frames(&[3]);
+        p.send_segments(a, 10);
+        p.rounds(4, US(100));
+        let widened = if n < 16 { 5 } else { 1 };
+        assert_eq!((p.a_count().fast_recoveries, p.info_a(a).reo_wnd_mult), (n, widened));
+    }
 }
