@@ -3,6 +3,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | [`connection`](self) | the state of one connection, hot part first |
+//! | `info` | what can be seen of it from outside |
 //! | `input` | an arriving segment, in RFC 9293 §3.10.7's order, behind the in-order fast path |
 //! | `outcome` | what it meant |
 //! | `ack` | acknowledgments of a connection in order |
@@ -19,7 +20,8 @@
 //! | `ecn` | RFC 3168, RFC 8257's echo |
 //!
 //! Deviations: the urgent pointer is ignored, urgent data is data; a path's black holes are found without probe segments
-//! (see `path_mtu`); a FIN or data in a SYN is not taken; TSecr is not checked (round trips come from send times); the
+//! (see `path_mtu`); a FIN or data in a SYN is not taken; TSecr is not checked (round trips come from send times); after a
+//! SYN that was lost the timeout begins at the initial one, not at 3 s (RFC 6298 §5.7), until there is a round trip; the
 //! oldest connections in TIME-WAIT are not given up for new ones when the table is full.
 
 mod ack;
@@ -29,6 +31,7 @@ pub(crate) mod connection;
 pub(crate) mod cookie;
 pub(crate) mod ecn;
 pub(crate) mod handshake;
+mod info;
 pub(crate) mod input;
 #[cfg(any(test, feature = "invariants"))]
 mod invariants;
@@ -45,8 +48,9 @@ mod state;
 pub(crate) use ack::AckEnv;
 pub use config::TcpConfig;
 pub use congestion::Control;
-pub use connection::{Connection, TcpInfo};
+pub use connection::Connection;
 pub use ecn::Ecn;
+pub use info::TcpInfo;
 #[cfg(any(test, feature = "invariants"))]
 pub(crate) use invariants::{Waits, ensure};
 pub(crate) use profiles::Profiles;
