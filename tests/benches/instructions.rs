@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use luna_tests::account::budget::{BudgetError, Budgets};
-use luna_tests::account::{AIMS, Extent, Row, measure, table};
+use luna_tests::account::{AIMS, Extent, Row, Told, measure, table};
 use luna_tests::callgrind::attribute::attribute;
 use luna_tests::callgrind::{Callgrind, MeasureError};
 use luna_tests::scenario::{Scenario, StackKind};
@@ -74,7 +74,7 @@ fn run(given: impl Fn(&str) -> bool, scratch: &Path) -> Result<bool, Failure> {
     table::print_totals(&rows, &budgets);
     table::print_stages(&rows);
     let json = scratch.join("instructions.json");
-    let text = serde_json::to_string_pretty(&rows)?;
+    let text = serde_json::to_string_pretty(&rows.iter().map(|row| Told::new(row, &budgets)).collect::<Vec<_>>())?;
     std::fs::write(&json, text).map_err(|e| Failure::Write(json.display().to_string(), e))?;
     println!("\nwritten to {}", json.display());
     if given("--profile") {

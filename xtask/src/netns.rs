@@ -1,11 +1,12 @@
 //! Two network namespaces joined by a veth pair: the demo's two machines. They go when the value is dropped; what a
 //! killed run left behind goes at the next start.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::process;
 
@@ -129,6 +130,34 @@ impl VethPair {
             end.output("ethtool", &args)?;
         }
         Ok(())
+    }
+}
+
+/// Features that decide what the kernel's packets look like, as ethtool names them.
+const OFFLOADS: [&str; 7] = [
+    "rx-checksumming",
+    "tx-checksumming",
+    "scatter-gather",
+    "tcp-segmentation-offload",
+    "generic-segmentation-offload",
+    "generic-receive-offload",
+    "large-receive-offload",
+];
+
+/// Those features in what `ethtool -k` prints, and whether they are on.
+fn offload_states(text: &str) -> BTreeMap<String, bool> {
+    let states = text.lines().filter_map(|line| line.split_once(": "));
+    let ours = states.filter(|(name, _)| OFFLOADS.contains(name));
+    ours.map(|(name, state)| (name.to_owned(), state.starts_with("on"))).collect()
+}
+
+impl VethPair {
+    /// Which offloads are on, as the kernel says: of both ends, which are alike.
+    pub(crate) fn offloads(&self) -> Result<BTreeMap<String, bool>> {
+        let of = |end: &End| Ok::<_, anyhow::Error>(offload_states(&end.output("ethtool", &["-k", &end.interface])?));
+        let (server, client) = (of(&self.server)?, of(&self.client)?);
+        ensure!(!server.is_empty() && server == client, "the ends' offloads differ: {server:?}, {client:?}");
+        Ok(server)
     }
 }
 

@@ -71,6 +71,26 @@ pub struct Row {
     pub smoltcp_split: Option<Cost>,
 }
 
+/// A row with what it is compared with, as the report has it.
+#[derive(Debug, Serialize)]
+pub struct Told<'a> {
+    #[serde(flatten)]
+    row: &'a Row,
+    budget: Option<&'a budget::Budget>,
+    goal: Option<u32>,
+    leanest: Option<(&'static str, u32)>,
+}
+
+impl<'a> Told<'a> {
+    /// With the scenario's budget and goal.
+    #[must_use]
+    pub fn new(row: &'a Row, budgets: &'a budget::Budgets) -> Self {
+        let aim = AIMS.iter().find(|aim| aim.scenario == row.scenario);
+        let (goal, leanest) = (aim.map(|a| a.goal), aim.and_then(|a| a.leanest));
+        Self { row, budget: budgets.get(&row.name), goal, leanest }
+    }
+}
+
 /// Enough for a mean that does not depend on where a run ends, in few seconds.
 fn rpcs(s: &Scenario) -> u64 {
     if s.size > 16 << 10 { 32 } else { 160 }

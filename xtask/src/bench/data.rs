@@ -60,6 +60,9 @@ pub(crate) struct Data {
     /// Ports by contender: what they do instead of the stack.
     pub(crate) ports: BTreeMap<String, Value>,
     pub(crate) series: Vec<Series>,
+    /// Instructions per RPC, as `--instructions` counts them: a row for each scenario. None: they were not counted.
+    #[serde(default)]
+    pub(crate) account: Vec<Value>,
 }
 
 impl Data {

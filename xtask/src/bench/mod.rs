@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: Luna beside the kernel's TCP, smoltcp and the limit of its ports, as one HTML report with figures
 //! shaped like the paper's; `--criterion` and `--instructions` are the micro-benchmarks.
 
+mod account;
 mod contender;
 mod data;
 mod figures;
@@ -54,6 +55,10 @@ pub(crate) struct Args {
     /// Use this luna binary, and the echo_points of luna-tests beside it, instead of building them
     #[arg(long, value_name = "PATH")]
     luna: Option<PathBuf>,
+    /// Put the counts that an earlier --instructions wrote into the report, instead of counting (--quick and --goals do not
+    /// count)
+    #[arg(long, value_name = "JSON", conflicts_with = "render")]
+    account: Option<PathBuf>,
     /// Do not ask before installing or changing
     #[arg(long)]
     yes: bool,
@@ -107,12 +112,17 @@ fn measure(args: &Args) -> Result<Data> {
     };
     let peers = luna.with_file_name("echo_points");
     ensure!(peers.is_file(), "there is no {}, of `cargo build --release -p luna-tests`", peers.display());
+    let account = match &args.account {
+        Some(path) => account::read(path)?,
+        None if args.quick || args.goals => Vec::new(),
+        None => account::count()?,
+    };
     let work = tempfile::Builder::new().prefix("luna-bench-").tempdir().context("cannot make a working directory")?;
     let (plain, offloads) = (VethPair::make_tagged("off")?, VethPair::make_tagged("on")?);
     offloads.set_offloads(true)?;
     plain.client.make_loopback_plain()?;
     let ground = Ground { luna: &luna, peers: &peers, work: work.path(), plain: &plain, offloads: &offloads };
-    run::run(&ground, effort)
+    Ok(Data { account, ..run::run(&ground, effort)? })
 }
 
 fn write(out: &Path, data: &Data) -> Result<()> {

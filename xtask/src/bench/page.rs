@@ -4,6 +4,7 @@ use anyhow::Result;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 
+use super::account;
 use super::contender::{
     KERNEL, KERNEL_OFFLOADS, LIMIT_MEMIF, LIMIT_MEMIF_PLAIN, LIMIT_VIRTIO, LUNA_MEMIF, LUNA_VIRTIO, ONE_THREAD,
     TWO_PROCESSES,
@@ -85,6 +86,9 @@ pub(crate) fn page(data: &Data) -> Result<String> {
                     section {
                         h2 { "Figures" }
                         div.grid { @for figure in &figures { (figure_card(figure)) } }
+                    }
+                    @if !data.account.is_empty() {
+                        section { h2 { "Instructions per RPC" } (account::table(&data.account)) }
                     }
                     section { h2 { "How to read it: what is fair, and what is not the same" } ul { @for note in FAIRNESS { li { (note) } } } }
                     section { h2 { "The machine" } (machine(data)) }
@@ -227,6 +231,10 @@ fn machine(data: &Data) -> Markup {
             dt { "DPDK" } dd { (text("dpdk")) }
             dt { "Luna" } dd { (text("luna")) @if data.machine.get("optimised") != Some(&Value::Bool(true)) { ", UNOPTIMISED: these figures say nothing" } }
             dt { "compiler" } dd { (data.rustc) }
+            @for (id, features) in data.machine.get("offloads").and_then(Value::as_object).into_iter().flatten() {
+                dt { (id) }
+                dd { (offloads(features)) }
+            }
             @for (id, port) in ports {
                 dt { (id) }
                 dd {
@@ -236,6 +244,16 @@ fn machine(data: &Data) -> Markup {
             }
         }
     }
+}
+
+/// Which of an interface's features are on, and which are off.
+fn offloads(features: &Value) -> String {
+    let named = |on: bool| {
+        let all = features.as_object().into_iter().flatten();
+        let names: Vec<&str> = all.filter(|(_, v)| **v == Value::Bool(on)).map(|(name, _)| name.as_str()).collect();
+        if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+    };
+    format!("on: {}; off: {} (ethtool -k)", named(true), named(false))
 }
 
 fn details(data: &Data) -> Markup {

@@ -88,6 +88,7 @@ pub(crate) fn run(ground: &Ground<'_>, effort: Effort) -> Result<Data> {
         rustc: process::output("rustc", &["--version"])?.trim().to_owned(),
         ports: BTreeMap::new(),
         series: Vec::new(),
+        account: Vec::new(),
     };
     let mut progress = Progress::start(format!("measuring {total} samples"));
     let mut done = 0;
@@ -100,7 +101,20 @@ pub(crate) fn run(ground: &Ground<'_>, effort: Effort) -> Result<Data> {
         })?;
     }
     progress.finish("done");
+    describe_offloads(ground, &mut data)?;
     Ok(data)
+}
+
+/// What the kernel's interfaces do instead of its TCP, in the description of the machine.
+fn describe_offloads(ground: &Ground<'_>, data: &mut Data) -> Result<()> {
+    let states = serde_json::json!({
+        contender::KERNEL.id: ground.plain.offloads()?,
+        contender::KERNEL_OFFLOADS.id: ground.offloads.offloads()?,
+    });
+    if let Value::Object(machine) = &mut data.machine {
+        machine.insert("offloads".to_owned(), states);
+    }
+    Ok(())
 }
 
 /// How busy the CPUs are while we do nothing.

@@ -47,6 +47,7 @@ fn data() -> Data {
             json!({"mtu": 1500, "tx_checksum": false, "max_tx_segments": 18}),
         )]),
         series: all,
+        account: Vec::new(),
     }
 }
 
@@ -155,4 +156,29 @@ fn figures_come_out_of_what_the_command_prints() {
     assert_eq!((sample.cpu_us, sample.retransmits), (Some(2.5), Some(3)));
     assert_eq!(super::data::cdf(&told), [(2.0, 0.1), (9.0, 1.0)]);
     assert!(Sample::of(&json!({"latency_ns": {}})).is_none());
+}
+
+#[test]
+fn counts_are_shown_by_stage_beside_their_budgets_and_offloads_in_the_machine() {
+    let row = json!({
+        "name": "4 KiB, MTU 1500", "luna": {"instructions": 5600.4, "frames": 6.0, "copies": 0.0, "misses": 0.25},
+        "stages": [["driver rx", 144.0], ["TCP in", 803.0]], "touch": 6100.0, "digest": null,
+        "smoltcp": {"instructions": 19024.0}, "budget": {"total": 5700.0, "stages": {"driver rx": 150.0, "TCP in": 810.0}},
+        "goal": 3200, "leanest": ["iip", 7371]
+    });
+    let offloads = json!({"kernel": {"tx-checksumming": false}, "kernel-offloads": {"tx-checksumming": true}});
+    let mut counted = Data { account: vec![row.clone()], ..data() };
+    counted.machine.as_object_mut().unwrap().insert("offloads".into(), offloads);
+    let html = page::page(&counted).unwrap();
+    for shown in
+        ["<b>5600</b>", "5700", "3200", "6100", "19024", "iip 7371", "6.00", "0.25", "803 <span class=\"dim\">/ 810"]
+    {
+        assert!(html.contains(shown), "{shown}");
+    }
+    assert!(html.contains("off: tx-checksumming") && html.contains("on: tx-checksumming"));
+    assert!(!html.contains("class=\"n exceeded\""));
+    let mut dear = row;
+    dear["luna"]["instructions"] = json!(6000.0);
+    assert!(page::page(&Data { account: vec![dear], ..data() }).unwrap().contains("class=\"n exceeded\""));
+    assert!(!page::page(&data()).unwrap().contains("Instructions per RPC"), "not counted, not shown");
 }
