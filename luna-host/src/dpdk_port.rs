@@ -187,7 +187,8 @@ pub fn open(
     let name = eal.attach(&vdev)?;
     // vhost has no address of its own, and takes whatever its peer sends.
     let mac = if matches!(vdev, Vdev::Vhost(_)) { own_mac(nic, net) } else { None };
-    let (port, seeds) = eal.open(&name, &PortConfig { mac, queues, ..PortConfig::default() })?;
+    let tso = !matches!(nic, Nic::Virtio { tso: false, .. });
+    let (port, seeds) = eal.open(&name, &PortConfig { mac, queues, tso, ..PortConfig::default() })?;
     if listen.is_none() && !port.wait_link(LINK_PATIENCE) {
         return Err(DpdkError::NoPeer(nic.to_string()));
     }
@@ -231,7 +232,9 @@ fn vdev(nic: &Nic, net: &Net, queues: u16, listen: Option<SocketAddr>) -> Result
             };
             (Vdev::Memif(Memif { mac, ..Memif::new(role, socket) }), None)
         }
-        Nic::Virtio { path, role: VirtioRole::Vhost, .. } => (Vdev::Vhost(Vhost { queues, ..Vhost::new(path) }), None),
+        Nic::Virtio { path, role: VirtioRole::Vhost, tso, .. } => {
+            (Vdev::Vhost(Vhost { queues, tso: *tso, ..Vhost::new(path) }), None)
+        }
         Nic::Virtio { path, role: VirtioRole::User, .. } => {
             (Vdev::VirtioUser(VirtioUser { mac, queues, ..VirtioUser::new(path) }), None)
         }

@@ -18,7 +18,7 @@ pub const SYNTAX: &str = "\
 mem[:mtu=N,checksums=port|software]
 af_xdp:iface=IF,addr=IP/LEN,peer=IP[@MAC]
 memif:socket=PATH,role=server|client,addr=IP/LEN,peer=IP[@MAC]
-virtio:path=PATH,role=vhost|user,addr=IP/LEN,peer=IP[@MAC]
+virtio:path=PATH,role=vhost|user[,tso=on|off],addr=IP/LEN,peer=IP[@MAC]
 The last three also take mac=MAC, gateway=IP, vlan=ID, and peer= more than once";
 
 /// Where Luna's services listen unless told otherwise: outside the kernel's ephemeral ports.
@@ -61,6 +61,8 @@ pub enum Nic {
         path: PathBuf,
         /// Which of the two this is.
         role: VirtioRole,
+        /// Whether frames larger than the MTU may be sent (TSO): by the user side, if the vhost side agrees.
+        tso: bool,
         /// Addresses.
         net: Net,
     },
@@ -300,9 +302,16 @@ impl FromStr for Nic {
             "virtio" => {
                 let path = socket_path("path", pairs.need("virtio", "path", VIRTIO_EXAMPLE)?)?;
                 let role = value_of("role", pairs.need("virtio", "role", VIRTIO_EXAMPLE)?, "vhost or user")?;
+                let tso = match pairs.take("tso") {
+                    None | Some("on") => true,
+                    Some("off") => false,
+                    Some(other) => {
+                        return Err(NicError::Value { key: "tso", value: other.into(), want: "on or off" });
+                    }
+                };
                 let net = pairs.net("virtio", VIRTIO_EXAMPLE)?;
-                pairs.end("virtio", "path, role, addr, peer, mac, gateway, vlan")?;
-                Ok(Self::Virtio { path, role, net })
+                pairs.end("virtio", "path, role, tso, addr, peer, mac, gateway, vlan")?;
+                Ok(Self::Virtio { path, role, tso, net })
             }
             other => Err(NicError::Kind(other.into())),
         }
@@ -349,9 +358,10 @@ impl fmt::Display for Nic {
                 let role = if *role == MemifRole::Server { "server" } else { "client" };
                 write!(f, "memif:socket={},role={role},{net}", socket.display())
             }
-            Self::Virtio { path, role, net } => {
+            Self::Virtio { path, role, tso, net } => {
                 let role = if *role == VirtioRole::Vhost { "vhost" } else { "user" };
-                write!(f, "virtio:path={},role={role},{net}", path.display())
+                let tso = if *tso { "" } else { "tso=off," };
+                write!(f, "virtio:path={},role={role},{tso}{net}", path.display())
             }
         }
     }

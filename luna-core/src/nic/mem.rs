@@ -8,8 +8,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 mod lane;
 
-use super::{Caps, NicQueue, QueueStats, RxBurst, RxFrame, RxMeta, TxMeta};
-use crate::wire::{MacAddr, RxChecksum};
+use super::{Caps, MAX_TSO_PAYLOAD, NicQueue, QueueStats, RxBurst, RxFrame, RxMeta, TxMeta};
+use crate::wire::{LargePacket, MacAddr, RxChecksum};
 use crate::zbuf::{FragRef, Parcel, Pool, ZbufMut};
 use lane::{Lane, Receiver, Sender};
 
@@ -120,6 +120,7 @@ impl<'l, 'p> MemQueue<'l, 'p> {
             tx_checksum: port.checksum_offload,
             foreign: true,
             prompt_completion: true,
+            max_tso_payload: 0,
         };
         let checksum = if port.checksum_offload { RxChecksum::GOOD } else { RxChecksum::UNKNOWN };
         let mut queue = Self { end, rx_pool, header_pool, caps, checksum, stats: QueueStats::default() };
@@ -127,10 +128,51 @@ impl<'l, 'p> MemQueue<'l, 'p> {
         Ok(queue)
     }
 
+    /// Stands for a device that cuts frames of up to `max_payload` bytes into segments (TSO), which takes one that computes
+    /// checksums: without [`MemPort::checksum_offload`] nothing changes.
+    #[must_use]
+    pub fn with_tso(mut self, max_payload: u32) -> Self {
+        if self.caps.tx_checksum {
+            self.caps.max_tso_payload = max_payload.min(MAX_TSO_PAYLOAD);
+        }
+        self
+    }
+
     /// Whether the other end still exists.
     #[must_use]
     pub fn peer_alive(&self) -> bool {
         self.end.up.load(Ordering::Acquire)
+    }
+
+    /// Sends a large frame segment by segment, as the device it stands for would. One that is no TCP is dropped.
+    #[cold]
+    fn cut(&mut self, whole: &[u8], payload: &[FragRef<'_>], segment_size: u16) {
+        let Self { end, stats, .. } = self;
+        let total = payload.iter().map(|f| f.len()).sum::<u32>();
+        let Some(large) = LargePacket::parse(whole) else {
+            stats.tx_dropped += 1;
+            return;
+        };
+        // Small payload may stand behind the headers.
+        let inline = (whole.len() - large.header_len()) as u32;
+        let total = inline + total;
+        let mut at = 0;
+        while at < total {
+            let len = (total - at).min(segment_size.into());
+            let mut bytes = 0;
+            let sent = end.tx.send(|obj| {
+                bytes = large.header_len() + len as usize;
+                obj.set_len(bytes as u32) as usize == bytes
+                    && cut_into(obj, &large, whole, payload, at, at + len == total)
+            });
+            if sent {
+                stats.tx_frames += 1;
+                stats.tx_bytes += bytes as u64;
+            } else {
+                stats.tx_dropped += 1;
+            }
+            at += len;
+        }
     }
 
     #[cold]
@@ -166,6 +208,31 @@ fn gather(into: &mut Parcel, header: &[u8], payload: &[FragRef<'_>]) -> bool {
         rest = tail;
     }
     rest.is_empty()
+}
+
+/// Fills `into` with the segment that begins `at` bytes into the payload of a large frame. Stands for hardware, as [`gather`].
+#[inline(never)]
+fn cut_into(into: &mut [u8], large: &LargePacket, whole: &[u8], payload: &[FragRef<'_>], at: u32, last: bool) -> bool {
+    let (Some(headers), Some((header, mut rest))) =
+        (whole.get(..large.header_len()), into.split_at_mut_checked(large.header_len()))
+    else {
+        return false;
+    };
+    header.copy_from_slice(headers);
+    let mut skip = at as usize;
+    let behind = whole.get(large.header_len()..).unwrap_or_default();
+    for piece in core::iter::once(Some(behind)).chain(payload.iter().map(|f| f.bytes())) {
+        let Some(piece) = piece else { return false };
+        let skipped = skip.min(piece.len());
+        skip -= skipped;
+        let piece = piece.get(skipped..).unwrap_or_default();
+        let n = piece.len().min(rest.len());
+        let (to, tail) = rest.split_at_mut(n);
+        to.copy_from_slice(piece.get(..n).unwrap_or_default());
+        rest = tail;
+    }
+    let len = (into.len() - large.header_len()) as u32;
+    large.cut(into, at, len, last)
 }
 
 impl NicQueue for MemQueue<'_, '_> {
@@ -207,7 +274,11 @@ impl NicQueue for MemQueue<'_, '_> {
     }
 
     #[inline(always)]
-    fn tx(&mut self, header: ZbufMut, payload: &[FragRef<'_>], _meta: TxMeta) -> Result<(), ZbufMut> {
+    fn tx(&mut self, header: ZbufMut, payload: &[FragRef<'_>], meta: TxMeta) -> Result<(), ZbufMut> {
+        if meta.segment_size != 0 {
+            self.cut(&header, payload, meta.segment_size);
+            return Ok(());
+        }
         let mut len = 0;
         let sent = self.end.tx.send(|obj| {
             let fits = gather(obj, &header, payload);

@@ -65,6 +65,7 @@ impl<'m> IpQueue<'m> {
             tx_checksum: false,
             foreign: false,
             prompt_completion: true,
+            max_tso_payload: 0,
         };
         Self { pool, caps, rx: None, tx, tx_first: 0, tx_len: 0, stats: QueueStats::default() }
     }

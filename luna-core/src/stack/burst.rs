@@ -5,7 +5,7 @@
 //! goes on from where this stopped.
 
 use super::Stack;
-use crate::nic::{NicQueue, TxFrags, TxMeta};
+use crate::nic::{MAX_TSO_PAYLOAD, NicQueue, TxFrags, TxMeta};
 use crate::slab::NIL;
 use crate::tcp::connection::Flags;
 use crate::tcp::segments::{Segment, SegmentFlags};
@@ -24,10 +24,31 @@ fn not_plain() -> Flags {
     f
 }
 
+/// How much of `unsent` makes whole segments of `mss` bytes within `most`; all that there is, if a short end may go too.
+#[inline(always)]
+fn whole_segments(unsent: u32, most: u32, mss: u32, nagle: bool) -> u32 {
+    if unsent <= most && !nagle {
+        return unsent;
+    }
+    let most = unsent.min(most);
+    most - most % mss
+}
+
 impl<Q: NicQueue> Stack<'_, Q> {
     /// Sends what can be sent plainly. True when nothing is left to send.
     #[inline(always)]
     pub(super) fn output_burst(&mut self, slot: u32) -> bool {
+        self.burst::<false>(slot)
+    }
+
+    /// The same for more than a segment, over a device that cuts frames: apart, so that its registers cost nobody else.
+    #[inline(never)]
+    fn output_large(&mut self, slot: u32) -> bool {
+        self.burst::<true>(slot)
+    }
+
+    #[inline(always)]
+    fn burst<const LARGE: bool>(&mut self, slot: u32) -> bool {
         let c = self.conns.at_mut(slot);
         let (mut seq, end) = (c.snd_nxt, c.send.end);
         if c.flags.bits() & not_plain().bits() != 0 || seq == end {
@@ -36,7 +57,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let Some(path) = self.paths.get_mut(usize::from(c.path)) else { return false };
         let queue = &mut path.queue;
         let caps = queue.caps();
-        let (offload, max_frags) = (caps.tx_checksum, caps.max_tx_frags());
+        let (offload, max_frags, max_tso) = (caps.tx_checksum, caps.max_tx_frags(), caps.max_tso_payload);
         if c.has_sack_blocks() || !c.flags.timestamps() {
             return false;
         }
@@ -48,6 +69,10 @@ impl<Q: NicQueue> Stack<'_, Q> {
             return false;
         }
         let mss = u32::from(c.mss);
+        if !LARGE && max_tso != 0 && end.distance_from(seq) > mss {
+            return self.output_large(slot);
+        }
+        let mut most = max_tso.min(MAX_TSO_PAYLOAD);
         // What both windows allow; neither reaches half of the sequence space.
         let limit = c.snd_una + c.congestion.window().min(c.snd_wnd);
         let mut at = c.send.next;
@@ -55,7 +80,12 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let mut whole = self.segments.available() > 0;
         while whole && seq != end {
             let unsent = end.distance_from(seq);
-            let len = unsent.min(mss);
+            let mut len = unsent.min(mss);
+            if LARGE && most > mss && unsent > mss && limit.after(seq) {
+                let nagle = self.profiles.at(c.profile).nagle;
+                // A device that cuts frames takes as many segments at once as there are.
+                len = len.max(whole_segments(unsent, most.min(limit.distance_from(seq)), mss, nagle));
+            }
             if (seq + len).after(limit) || len < mss && self.profiles.at(c.profile).nagle {
                 break;
             }
@@ -65,6 +95,12 @@ impl<Q: NicQueue> Stack<'_, Q> {
             let (sent, next) = SendQueue::gather_plain(&self.sends, at, len, to);
             if sent == 0 {
                 break;
+            }
+            let large = LARGE && sent > mss;
+            if large && sent != len && sent % mss != 0 {
+                // Too many fragments: its end would be a short segment in the middle of the stream.
+                most = sent - sent % mss;
+                continue;
             }
             if let Some(out) = header.bytes_mut().first_chunk_mut() {
                 template.emit_plain(out, seq, sent == unsent, sent as u16);
@@ -77,7 +113,9 @@ impl<Q: NicQueue> Stack<'_, Q> {
                 let sum = tcp_checksum(pseudo, tcp, frags.iter().map(|f| f.bytes().unwrap_or_default()));
                 write_tcp_checksum(&mut header, L4, sum);
             }
-            let meta = TxMeta { l2_len: 14, l3_len: 20, l4_len: 32, ipv6: false, offload_checksum: offload };
+            let segment_size = if large { c.mss } else { 0 };
+            let meta =
+                TxMeta { l2_len: 14, l3_len: 20, l4_len: 32, ipv6: false, offload_checksum: offload, segment_size };
             if queue.tx(header, &frags, meta).is_err() {
                 break;
             }
@@ -85,7 +123,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
             whole = sent == len;
             at = next;
             seq += sent;
-            self.counters.segments_out += 1;
+            self.counters.segments_out += if large { sent.div_ceil(mss).into() } else { 1 };
         }
         if seq != first
             && let Some(i) = self.segments.alloc()

@@ -55,7 +55,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
             return false;
         }
         let (offload_checksum, mac) = (p.queue.caps().tx_checksum, flood.mac);
-        let meta = TxMeta { l2_len: 14, l3_len: 20, l4_len: 40, ipv6: false, offload_checksum };
+        let meta = TxMeta { l2_len: 14, l3_len: 20, l4_len: 40, ipv6: false, offload_checksum, segment_size: 0 };
         let local = u64::from(u32::from_ne_bytes(flood.addr.to_be_bytes()));
         let mut any = false;
         while let Some(frame) = burst.peek(0)

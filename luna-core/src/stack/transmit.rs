@@ -71,6 +71,7 @@ fn meta(template: &HeaderTemplate, tcp_header_len: usize, ipv6: bool, vlan: bool
         l4_len: tcp_header_len as u8,
         ipv6,
         offload_checksum: offload,
+        segment_size: 0,
     }
 }
 

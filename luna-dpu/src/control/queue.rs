@@ -83,7 +83,7 @@ impl<Q: NicQueue> SplitQueue<Q> {
         if frags.len() + 1 > usize::from(self.inner.caps().max_tx_segments) {
             return false;
         }
-        let meta = TxMeta { l2_len: 14, l3_len: 0, l4_len: 0, ipv6: false, offload_checksum: false };
+        let meta = TxMeta { l2_len: 14, l3_len: 0, l4_len: 0, ipv6: false, offload_checksum: false, segment_size: 0 };
         let sent = self.inner.tx(header, &frags, meta).is_ok();
         self.inner.flush();
         sent

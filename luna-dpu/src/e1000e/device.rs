@@ -157,6 +157,7 @@ impl<R: Registers> Device<R> {
             tx_checksum: true,
             foreign: false,
             prompt_completion: true,
+            max_tso_payload: 0,
         };
         Ok(E1000eQueue::new(Parts { registers, caps, rx, tx, rx_pool, header_pool, sync, buffer }))
     }

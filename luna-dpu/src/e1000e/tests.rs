@@ -75,7 +75,8 @@ impl World {
     }
 }
 
-const PLAIN: TxMeta = TxMeta { l2_len: 14, l3_len: 20, l4_len: 20, ipv6: false, offload_checksum: false };
+const PLAIN: TxMeta =
+    TxMeta { l2_len: 14, l3_len: 20, l4_len: 20, ipv6: false, offload_checksum: false, segment_size: 0 };
 const SUMMED: TxMeta = TxMeta { offload_checksum: true, ..PLAIN };
 const IXSM: u32 = ring::rx::IXSM;
 const SEEN: u32 = ring::rx::IPCS | ring::rx::TCPCS;

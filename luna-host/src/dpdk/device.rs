@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::sync::Arc;
 
 use dpdk_sys as sys;
-use luna_core::nic::{Caps, MAX_TX_FRAGS};
+use luna_core::nic::{Caps, MAX_TSO_PAYLOAD, MAX_TX_FRAGS};
 use luna_core::wire::MacAddr;
 
 use super::eal::{EalShared, strerror};
@@ -80,7 +80,17 @@ impl Setup {
         let wanted_tx = sys::LUNA_TX_OFFLOAD_TCP_CKSUM | sys::LUNA_TX_OFFLOAD_MULTI_SEGS;
         let rss = if config.queues > 1 { sys::LUNA_RX_OFFLOAD_RSS_HASH } else { 0 };
         let rx_offloads = (wanted_rx | rss) & info.rx_offload_capa;
-        let tx_offloads = wanted_tx & info.tx_offload_capa;
+        let mut tx_offloads = wanted_tx & info.tx_offload_capa;
+        let tso = sys::LUNA_TX_OFFLOAD_TCP_TSO | wanted_tx;
+        // A device that cuts frames writes each one's IPv4 checksum, and wants to be told where it can be told.
+        let mut tso_flags = 0;
+        if config.tso && info.tx_offload_capa & tso == tso {
+            tx_offloads |= sys::LUNA_TX_OFFLOAD_TCP_TSO | info.tx_offload_capa & sys::LUNA_TX_OFFLOAD_IPV4_CKSUM;
+            tso_flags = sys::LUNA_MBUF_F_TX_TCP_SEG;
+            if tx_offloads & sys::LUNA_TX_OFFLOAD_IPV4_CKSUM != 0 {
+                tso_flags |= sys::LUNA_MBUF_F_TX_IP_CKSUM;
+            }
+        }
         let limit = match info.tx_desc_lim.nb_mtu_seg_max {
             0 => MAX_TX_FRAGS as u16 + 1,
             n => n.min(MAX_TX_FRAGS as u16 + 1),
@@ -95,11 +105,13 @@ impl Setup {
             // Foreign memory is not mapped for devices yet: it is copied, and counted.
             foreign: false,
             prompt_completion: reap.is_prompt(),
+            max_tso_payload: if tso_flags != 0 { MAX_TSO_PAYLOAD } else { 0 },
         };
         // memif's zero-copy transmit writes a descriptor before it looks whether one is free (DPDK 22.11): a chain that
         // meets a full ring overwrites a frame that the other side has yet to read, and frees its memory early.
         let tx_ring = (driver == "net_memif").then(|| u32::from(config.tx_descriptors.min(MEMIF_RING)));
-        let info_for_queues = PortInfo { port, caps, reap, max_frame: u32::from(config.mtu) + FRAME_OVERHEAD, tx_ring };
+        let max_frame = u32::from(config.mtu) + FRAME_OVERHEAD;
+        let info_for_queues = PortInfo { port, caps, reap, max_frame, tx_ring, tso_flags };
         let shared = PortShared::new(eal, c_name, driver, info_for_queues);
         Ok(Self { shared, device: Device { info, max_mtu: declared, rx_offloads, tx_offloads }, xdp })
     }

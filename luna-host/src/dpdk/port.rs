@@ -55,6 +55,8 @@ pub struct PortConfig {
     /// Hardware address that the queues declare instead of the device's own: for ports without an address filter, whose
     /// own address DPDK makes up and nobody can set (vhost).
     pub mac: Option<MacAddr>,
+    /// Let the device cut large frames into segments, where it can.
+    pub tso: bool,
 }
 
 impl Default for PortConfig {
@@ -69,6 +71,7 @@ impl Default for PortConfig {
             header_size: 640,
             fragments: 8192,
             mac: None,
+            tso: true,
         }
     }
 }
@@ -118,6 +121,8 @@ pub(super) struct PortInfo {
     pub(super) max_frame: u32,
     /// Descriptors that may be in the device's hands at a time, where it does not see to that itself.
     pub(super) tx_ring: Option<u32>,
+    /// What marks a frame that the device cuts; 0 when it cuts none.
+    pub(super) tso_flags: u64,
 }
 
 #[derive(Debug)]

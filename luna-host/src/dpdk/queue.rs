@@ -15,6 +15,7 @@ use luna_core::nic::{Caps, MAX_TX_FRAGS, NicQueue, QueueStats, RX_BURST, RxBurst
 use luna_core::wire::{ChecksumVerdict, RxChecksum};
 use luna_core::zbuf::{CopyCounter, FragRef, Pool, ZbufMut, copy_counted, raw};
 
+use super::large::Pieces;
 use super::mbuf;
 use super::mempool::MbufPool;
 use super::port::{PortShared, QueuePools};
@@ -53,6 +54,10 @@ pub struct DpdkQueue {
     last_reap: u64,
     reap_interval: u64,
     stats: QueueStats,
+    tso_flags: u64,
+    /// A large packet of which not all is handed up yet, and what was received behind it.
+    pieces: Option<Pieces>,
+    behind: heapless::Deque<*mut sys::rte_mbuf, RX_BURST>,
     shared: Arc<PortShared>,
 }
 
@@ -78,6 +83,9 @@ impl DpdkQueue {
             last_reap: 0,
             reap_interval: hz / 1_000_000 * REAP_INTERVAL_US,
             stats: QueueStats::default(),
+            tso_flags: info.tso_flags,
+            pieces: None,
+            behind: heapless::Deque::new(),
             shared,
         };
         // Frees from before (a failed start) are not completions of ours.
@@ -185,7 +193,44 @@ impl DpdkQueue {
         Ok(copy)
     }
 
-    /// Makes a Zbuf of a received mbuf.
+    /// Hands up what earlier bursts had no room for. True when nothing is left of it.
+    #[cold]
+    fn catch_up(&mut self, burst: &mut RxBurst) -> bool {
+        loop {
+            while let Some(pieces) = &mut self.pieces {
+                if burst.room() == 0 {
+                    return false;
+                }
+                match pieces.next() {
+                    Some(frame) => {
+                        let pushed = burst.push(frame);
+                        debug_assert!(pushed.is_ok(), "the burst had room");
+                    }
+                    None => self.pieces = None,
+                }
+            }
+            if burst.room() == 0 {
+                return self.behind.is_empty();
+            }
+            let Some(m) = self.behind.pop_front() else { return true };
+            self.hand_up(m, burst);
+        }
+    }
+
+    /// Hands up a received frame to a burst that has room, as far as it has.
+    #[inline(always)]
+    fn hand_up(&mut self, m: *mut sys::rte_mbuf, burst: &mut RxBurst) {
+        // SAFETY: handed up by the PMD, so ours; read before anybody else gets it.
+        let bytes = unsafe { sys::mbuf::pkt_len(m) };
+        if let Some(frame) = self.adopt(m) {
+            self.stats.rx_frames += 1;
+            self.stats.rx_bytes += u64::from(bytes);
+            let pushed = burst.push(frame);
+            debug_assert!(pushed.is_ok(), "the burst had room");
+        }
+    }
+
+    /// Makes a Zbuf of a received mbuf; of a large packet, the first. None when there is none: it was dropped.
     #[inline(always)]
     fn adopt(&mut self, m: *mut sys::rte_mbuf) -> Option<RxFrame> {
         // SAFETY: the PMD handed `m` up, so it is ours now.
@@ -208,6 +253,12 @@ impl DpdkQueue {
     /// `m` is a chain that this queue owns.
     #[cold]
     unsafe fn adopt_other(&mut self, m: *mut sys::rte_mbuf, meta: RxMeta) -> Option<RxFrame> {
+        // SAFETY: by contract.
+        if let Some(mut pieces) = unsafe { Pieces::of(&self.pools.rx, m, meta) } {
+            let first = pieces.next();
+            self.pieces = Some(pieces);
+            return first;
+        }
         let Some(mut frame) = self.pools.rx.pool().alloc() else {
             self.stats.rx_no_obj += 1;
             // SAFETY: by contract.
@@ -313,17 +364,24 @@ impl NicQueue for DpdkQueue {
 
     #[inline]
     fn rx_burst(&mut self, burst: &mut RxBurst) {
+        if (self.pieces.is_some() || !self.behind.is_empty()) && !self.catch_up(burst) {
+            return;
+        }
         let mut mbufs = [core::ptr::null_mut(); RX_BURST];
         let room = burst.room().min(RX_BURST) as u16;
         // SAFETY: a started queue of this thread; room for RX_BURST pointers.
         let n = unsafe { sys::burst::eth_rx_burst(self.port, self.queue, mbufs.as_mut_ptr(), room) };
         for &m in mbufs.iter().take(usize::from(n)) {
-            if let Some(frame) = self.adopt(m) {
-                self.stats.rx_frames += 1;
-                self.stats.rx_bytes += u64::from(frame.data.len());
-                let pushed = burst.push(frame);
-                debug_assert!(pushed.is_ok(), "the burst had room");
+            if self.pieces.is_some() {
+                // Behind a large packet: in its turn.
+                let kept = self.behind.push_back(m);
+                debug_assert!(kept.is_ok(), "as many as a burst");
+                continue;
             }
+            self.hand_up(m, burst);
+        }
+        if self.pieces.is_some() {
+            self.catch_up(burst);
         }
     }
 
@@ -338,7 +396,7 @@ impl NicQueue for DpdkQueue {
             bytes = bytes.saturating_add(frag.len());
             foreign |= frag.is_foreign();
         }
-        if bytes > self.max_frame {
+        if bytes > self.max_frame && meta.segment_size == 0 {
             self.drop_frame();
             return Ok(());
         }
@@ -346,7 +404,11 @@ impl NicQueue for DpdkQueue {
             if self.header_mbufs().pool().contains(header.obj_start()) { header } else { self.rehome(header)? };
         let segments = payload.len() + 1;
         let built = if !foreign && segments <= usize::from(self.caps.max_tx_segments) {
-            tx::chain(&self.pools.ext, &self.pools.deferred, header, payload, meta)
+            tx::chain(&self.pools.ext, &self.pools.deferred, header, payload, meta, self.tso_flags)
+        } else if meta.segment_size != 0 {
+            // Larger than any obj, and refused for good.
+            self.drop_frame();
+            return Ok(());
         } else {
             let counter: &mut CopyCounter = &mut self.stats.tx_copied;
             tx::linearise(&self.pools.rx, header, payload, meta, counter)
@@ -439,6 +501,11 @@ impl Drop for DpdkQueue {
             // SAFETY: a chain that was never given to the device.
             unsafe { sys::rte_pktmbuf_free(m) };
             self.stats.tx_dropped += 1;
+        }
+        let rest = self.pieces.take().map_or(core::ptr::null_mut(), Pieces::into_rest);
+        for m in core::iter::once(rest).chain(core::iter::from_fn(|| self.behind.pop_front())).collect::<Vec<_>>() {
+            // SAFETY: received and not handed up: chains of this queue, or null.
+            unsafe { self.discard(m) };
         }
         let start = Instant::now();
         while self.in_flight() > 0 && self.reap.is_prompt() && start.elapsed() < DRAIN {

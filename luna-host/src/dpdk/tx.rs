@@ -107,6 +107,7 @@ pub(super) fn chain(
     header: ZbufMut,
     payload: &[FragRef<'_>],
     meta: TxMeta,
+    tso_flags: u64,
 ) -> Result<NonNull<sys::rte_mbuf>, NotBuilt> {
     let mut mbufs = [core::ptr::null_mut(); MAX_TX_FRAGS];
     let count = payload.len();
@@ -122,7 +123,7 @@ pub(super) fn chain(
             }
         }
     }
-    let head = own(header, meta);
+    let head = own(header, meta, tso_flags);
     let (mut last, mut bytes, mut segments) = (head.as_ptr(), 0, 1);
     for (frag, m) in payload.iter().zip(mbufs) {
         let len = frag.len();
@@ -146,14 +147,17 @@ pub(super) fn chain(
 
 /// The mbuf of a writable obj of one of our mbuf pools, covering its bytes.
 #[inline]
-fn own(buf: ZbufMut, meta: TxMeta) -> NonNull<sys::rte_mbuf> {
+fn own(buf: ZbufMut, meta: TxMeta, tso_flags: u64) -> NonNull<sys::rte_mbuf> {
     // SAFETY: an obj of an mbuf pool, by the callers' contract.
     let m = unsafe { mbuf::of_obj(buf.obj_start()) };
     let (data, len) = raw::into_parts(buf);
     let (flags, offload) = if meta.offload_checksum {
         let ip = if meta.ipv6 { sys::LUNA_MBUF_F_TX_IPV6 } else { sys::LUNA_MBUF_F_TX_IPV4 };
-        let lengths = sys::mbuf::pack_tx_offload(meta.l2_len.into(), meta.l3_len.into(), meta.l4_len.into(), 0);
-        (ip | sys::LUNA_MBUF_F_TX_TCP_CKSUM, lengths)
+        let size = meta.segment_size.into();
+        let lengths = sys::mbuf::pack_tx_offload(meta.l2_len.into(), meta.l3_len.into(), meta.l4_len.into(), size);
+        // `tso_flags` has what only IPv4 has; large frames are IPv4's.
+        let cut = if meta.segment_size != 0 { tso_flags } else { 0 };
+        (ip | sys::LUNA_MBUF_F_TX_TCP_CKSUM | cut, lengths)
     } else {
         (0, 0)
     };
@@ -233,5 +237,5 @@ pub(super) fn linearise(
             counter.copies += 1;
         }
     }
-    Ok(own(header, meta))
+    Ok(own(header, meta, 0))
 }

@@ -181,7 +181,14 @@ impl<Q: NicQueue> Frames<Q> {
                 return false;
             }
         }
-        let meta = TxMeta { l2_len: L3 as u8, l3_len: 20, l4_len: TCP as u8, ipv6: false, offload_checksum: offload };
+        let meta = TxMeta {
+            l2_len: L3 as u8,
+            l3_len: 20,
+            l4_len: TCP as u8,
+            ipv6: false,
+            offload_checksum: offload,
+            segment_size: 0,
+        };
         self.queue.tx(header, &lent, meta).is_ok()
     }
 

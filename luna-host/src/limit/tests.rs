@@ -58,7 +58,14 @@ fn a_frame_damaged_on_its_way_is_not_answered() {
         header.copy_from_slice(&copy);
         let mut lent = luna_core::nic::TxFrags::new();
         lent.push(pieces[0].lend()).unwrap();
-        let meta = luna_core::nic::TxMeta { l2_len: 14, l3_len: 20, l4_len: 32, ipv6: false, offload_checksum: false };
+        let meta = luna_core::nic::TxMeta {
+            l2_len: 14,
+            l3_len: 20,
+            l4_len: 32,
+            ipv6: false,
+            offload_checksum: false,
+            segment_size: 0,
+        };
         end.queue.tx(header, &lent, meta).unwrap();
         server.turn();
         let (_, counted) = server.report();

@@ -40,7 +40,7 @@ pub(crate) fn write_header(out: &mut [u8], seq: u32, payload: usize, ends: ([u8;
 }
 
 pub(crate) fn meta(offload_checksum: bool) -> TxMeta {
-    TxMeta { l2_len: 14, l3_len: 20, l4_len: 20, ipv6: false, offload_checksum }
+    TxMeta { l2_len: 14, l3_len: 20, l4_len: 20, ipv6: false, offload_checksum, segment_size: 0 }
 }
 
 fn words(bytes: &[u8]) -> u32 {

@@ -65,8 +65,14 @@ fn send_syn(queue: &mut Queue, n: u32) {
     let l4 = template.l2l3_len();
     let sum = tcp_checksum(template.pseudo_sum(head.tcp_header_len() as u32), &frame[l4..], []);
     write_tcp_checksum(&mut frame, l4, sum);
-    let meta =
-        TxMeta { l2_len: 14, l3_len: 20, l4_len: head.tcp_header_len() as u8, ipv6: false, offload_checksum: false };
+    let meta = TxMeta {
+        l2_len: 14,
+        l3_len: 20,
+        l4_len: head.tcp_header_len() as u8,
+        ipv6: false,
+        offload_checksum: false,
+        segment_size: 0,
+    };
     queue.tx(frame, &[], meta).expect("the ring was emptied");
 }
 

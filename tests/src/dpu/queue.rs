@@ -41,6 +41,7 @@ impl SocketQueue {
             tx_checksum: false,
             foreign: false,
             prompt_completion: true,
+            max_tso_payload: 0,
         };
         let remote = SocketAddrUnix::new(remote)?;
         Ok(Self { socket, remote, rx_pool, header_pool, caps, stats: QueueStats::default() })

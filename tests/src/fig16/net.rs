@@ -147,8 +147,15 @@ const EPOCH: Time = 1_000_000_000;
 fn host(i: usize, kind: CongestionKind, conns: usize, shared: &Rc<RefCell<Shared>>) -> Result<Host, String> {
     let (rx_zones, header_zones) = if i == RECEIVER { (8, 4) } else { (4, 4) };
     let wire = Rc::new(RefCell::new(Wire { rx_ring: 8192, tx_ring: 4096, ..Wire::default() }));
-    let caps =
-        Caps { mac: mac(i), mtu: MTU, max_tx_segments: 8, tx_checksum: true, foreign: true, prompt_completion: true };
+    let caps = Caps {
+        mac: mac(i),
+        mtu: MTU,
+        max_tx_segments: 8,
+        tx_checksum: true,
+        foreign: true,
+        prompt_completion: true,
+        max_tso_payload: 0,
+    };
     let (rx, headers) = (memory::pool(rx_zones, 1600), memory::pool(header_zones, 512));
     let queue = SimQueue::new(wire.clone(), caps, rx, headers, false);
     let storage = Storage {

@@ -56,6 +56,7 @@ impl TapQueue {
             tx_checksum: false,
             foreign: false,
             prompt_completion: true,
+            max_tso_payload: 0,
         };
         let frame = (u32::from(mtu) + LINK_HEADER as u32).next_multiple_of(64);
         let (headers, frames) = (memory::pool(1, 256), memory::pool(16, frame));

@@ -77,6 +77,7 @@ impl<'m> World<'m> {
             tx_checksum: plan.offload,
             foreign: true,
             prompt_completion: true,
+            max_tso_payload: 0,
         };
         let queue = SimQueue::new(wire.clone(), caps, &pools.rx, &pools.headers, self.plan.pad);
         let mut key = [0; 32];

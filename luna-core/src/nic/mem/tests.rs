@@ -3,7 +3,8 @@ use crate::nic::RxBurst;
 use crate::zbuf::Frag;
 use crate::zbuf::testing;
 
-const META: TxMeta = TxMeta { l2_len: 14, l3_len: 20, l4_len: 20, ipv6: false, offload_checksum: true };
+const META: TxMeta =
+    TxMeta { l2_len: 14, l3_len: 20, l4_len: 20, ipv6: false, offload_checksum: true, segment_size: 0 };
 
 fn port(n: u8) -> MemPort {
     MemPort { mac: MacAddr([2, 0, 0, 0, 0, n]), mtu: 1500, checksum_offload: true }

@@ -269,6 +269,7 @@ impl Bottleneck {
                 tx_checksum: false,
                 foreign: false,
                 prompt_completion: true,
+                max_tso_payload: 0,
             };
             let queue = Port { now: time.clone(), tx: tx.clone(), rx: rx.clone(), caps, header, data };
             let config = StackConfig { id: n, seed: [n.wrapping_mul(37); 32], tcp };

@@ -161,6 +161,8 @@ pub(super) struct Options {
     pub(super) tcp_b: TcpConfig,
     pub(super) mtu: u16,
     pub(super) checksum_offload: bool,
+    /// Payload that the queues cut into segments themselves; takes `checksum_offload`.
+    pub(super) tso: u32,
     pub(super) ipv6: bool,
     pub(super) vlan: Option<u16>,
     pub(super) connections: usize,
@@ -184,6 +186,7 @@ impl Default for Options {
             tcp_b: tcp,
             mtu: 1500,
             checksum_offload: false,
+            tso: 0,
             ipv6: false,
             vlan: None,
             connections: 8,
@@ -240,7 +243,7 @@ impl Pair {
                 Caught { rx: leaked_pool(4, rx_size), header: leaked_pool(1, 512), data: leaked_pool(4, 16 << 10) };
             let mac = MacAddr([2, 0, 0, 0, 0, n]);
             let port = MemPort { mac, mtu: o.mtu, checksum_offload: o.checksum_offload };
-            let queue = Tamper::new(MemQueue::new(end, port, pools.rx, pools.header).unwrap());
+            let queue = Tamper::new(MemQueue::new(end, port, pools.rx, pools.header).unwrap().with_tso(o.tso));
             let config = StackConfig { id: n, seed: [n.wrapping_mul(37); 32], tcp };
             let connections = if n == 2 { o.connections_b } else { None };
             let sized = Options { connections: connections.unwrap_or(o.connections), ..o.clone() };

@@ -36,7 +36,7 @@ fn timer_only() -> Options {
 }
 
 /// Opens, sends `n` buffers of `len` each way, closes both ends, and checks that everything came and nothing leaked.
-fn exchange(o: &Options, n: usize, len: usize, prepare: impl FnOnce(&mut Pair)) -> Pair {
+pub(super) fn exchange(o: &Options, n: usize, len: usize, prepare: impl FnOnce(&mut Pair)) -> Pair {
     let mut p = Pair::new(o);
     prepare(&mut p);
     let (a, b) = p.connect(o);

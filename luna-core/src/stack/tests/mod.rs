@@ -22,6 +22,7 @@ mod reset;
 mod spurious;
 mod stolen_cpu;
 mod tamper;
+mod tso;
 mod window;
 mod wrap;
 mod zero_copy;

@@ -23,11 +23,11 @@ pub(super) type FateFn = Box<dyn FnMut(&TcpPacket, u64) -> Fate>;
 
 /// A queue that asks a function about every frame that it sends, and keeps what the driver was given.
 pub(super) struct Tamper<Q> {
-    inner: Q,
+    pub(super) inner: Q,
     pub(super) fate: FateFn,
     held: VecDeque<(ZbufMut, Vec<Frag>, TxMeta)>,
     parked: VecDeque<(ZbufMut, Vec<Frag>, TxMeta)>,
-    count: u64,
+    pub(super) count: u64,
     /// The last frames sent, when somebody wants them.
     pub(super) recent: Option<Vec<Vec<u8>>>,
     /// Frames to receive before what the wire brings.
@@ -123,7 +123,8 @@ impl<Q: NicQueue> NicQueue for Tamper<Q> {
             flat.resize(start + f.len() as usize, 0);
             f.copy_to(&mut flat[start..]).unwrap();
         }
-        assert!(flat.len() <= usize::from(self.caps.mtu) + 18, "frame of {} bytes", flat.len());
+        let longest = if meta.segment_size == 0 { u32::from(self.caps.mtu) } else { self.caps.max_tso_payload + 80 };
+        assert!(flat.len() <= longest as usize + 18, "frame of {} bytes", flat.len());
         assert!(payload.len() <= self.caps.max_tx_frags());
         let checksum = if self.caps.tx_checksum { RxChecksum::GOOD } else { RxChecksum::UNKNOWN };
         let packet = TcpPacket::parse_frame(&flat, checksum).expect("what the stack sends is well formed");

@@ -170,7 +170,7 @@ fn a_long_echo_goes_out_from_where_it_lies_and_a_flood_of_them_is_bounded() {
     node.turn(now);
     let data: Vec<u8> = (0..1400).map(|i| (i * 3) as u8).collect();
     let ping = icmp((THEM, v4(2)), (US, v4(1)), &Icmpv4Repr::EchoRequest { ident: 1, seq_no: 2, data: &data });
-    let meta = TxMeta { l2_len: 14, l3_len: 20, l4_len: 0, ipv6: false, offload_checksum: false };
+    let meta = TxMeta { l2_len: 14, l3_len: 20, l4_len: 0, ipv6: false, offload_checksum: false, segment_size: 0 };
     let send = |peer: &mut MemQueue<'_, '_>, frame: &[u8]| {
         let mut obj = header.alloc().unwrap();
         obj.append(frame.len() as u32).unwrap().copy_from_slice(frame);

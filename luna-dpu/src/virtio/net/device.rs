@@ -172,6 +172,7 @@ impl<'m, T: Transport> NetDevice<'m, T> {
             // What a device key is for, this device has no field.
             foreign: true,
             prompt_completion: true,
+            max_tso_payload: 0,
         };
         Ok(QueuePair {
             caps,

@@ -197,7 +197,8 @@ impl Bench {
     }
 }
 
-const PLAIN: TxMeta = TxMeta { l2_len: 14, l3_len: 20, l4_len: 20, ipv6: false, offload_checksum: false };
+const PLAIN: TxMeta =
+    TxMeta { l2_len: 14, l3_len: 20, l4_len: 20, ipv6: false, offload_checksum: false, segment_size: 0 };
 
 #[test]
 fn frames_arrive_in_the_objs_that_were_posted() {

@@ -1,0 +1,130 @@
+//! Devices that cut large frames into segments: what is left to them, and that nobody else notices.
+
+use super::harness::*;
+use super::loss::exchange;
+use crate::nic::NicQueue;
+use crate::tcp::TcpConfig;
+use crate::time::Duration;
+use crate::zbuf::Frag;
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+/// Payload of a segment at MTU 1500, with timestamps.
+const MSS: u64 = 1448;
+
+fn options(tso: u32) -> Options {
+    let tcp = TcpConfig { rcv_wnd: 256 << 10, initial_window: 64, ..TcpConfig::DATACENTER };
+    Options { tcp_a: tcp, tcp_b: tcp, checksum_offload: true, tso, ..Options::default() }
+}
+
+/// a sends `n` buffers of `len`; the frames that its queue was handed, and those that went over the wire.
+fn one_way(o: &Options, n: usize, len: usize) -> (Pair, u64, u64) {
+    let (mut p, a, _) = Pair::open(o);
+    let before = (p.a.queue().count, p.a.queue().inner.stats().tx_frames);
+    for i in 0..n {
+        let data = p.a.buffer(len, i * len);
+        p.a.send(p.now, a, &data, i as u64).unwrap();
+    }
+    assert!(p.run_until(MS(50), |p| p.b.app.received.len() == n * len));
+    expect_pattern(&p.b.app.received, n * len);
+    p.run(MS(1));
+    let frames = p.a.queue().count - before.0;
+    let wire = p.a.queue().inner.stats().tx_frames - before.1;
+    (p, frames, wire)
+}
+
+#[test]
+fn the_device_is_given_frames_of_many_segments_and_the_wire_sees_the_same() {
+    let total = 60_000u64;
+    let segments = total.div_ceil(MSS);
+    let (p, frames, wire) = one_way(&options(0), 6, 10_000);
+    assert_eq!((frames, wire), (segments, segments), "without TSO each segment is a frame");
+    let plain = *p.a.stack.counters();
+    for (tso, most) in [(65_000, 1), (16_000, 5), (3000, 21), (1448, segments), (1000, segments), (u32::MAX, 1)] {
+        let (mut p, frames, wire) = one_way(&options(tso), 6, 10_000);
+        assert_eq!(wire, segments, "no short segment in the middle of the stream (TSO of {tso})");
+        assert!(frames <= most, "{frames} frames for {total} bytes at {tso}");
+        let c = p.a.stack.counters();
+        assert_eq!(
+            (c.segments_out, c.bytes_out),
+            (plain.segments_out, plain.bytes_out),
+            "segments are counted, not frames"
+        );
+        assert_eq!((c.retransmits, c.rtos), (0, 0));
+        assert_eq!((p.a.queue().inner.stats().tx_dropped, p.b.stack.counters().bytes_in), (0, total));
+    }
+}
+
+#[test]
+fn windows_hold_large_frames_back_as_they_hold_segments() {
+    for rcv_wnd in [8 << 10, 20_000, 32 << 10] {
+        let tcp = TcpConfig { rcv_wnd, rcv_budget: 2 * rcv_wnd, initial_window: 10, ..TcpConfig::DATACENTER };
+        let o = Options { tcp_a: tcp, tcp_b: tcp, ..options(65_000) };
+        let (p, frames, wire) = one_way(&o, 10, 10_000);
+        assert!(frames < wire, "{frames} frames, {wire} segments");
+        assert_eq!(p.a.stack.counters().retransmits, 0);
+    }
+}
+
+/// More fragments than a frame takes: it ends at the end of a segment, not where the fragments ran out.
+#[test]
+fn many_fragments_make_no_short_segments() {
+    let o = options(65_000);
+    let (mut p, a, _) = Pair::open(&o);
+    let before = p.a.queue().inner.stats().tx_frames;
+    let (pieces, len) = (90, 500);
+    for at in (0..pieces).step_by(9) {
+        let mut iov = heapless::Vec::<Frag, 9>::new();
+        for i in at..at + 9 {
+            iov.push(Frag::from(p.a.buffer(len, i * len))).unwrap();
+        }
+        p.a.stack.cx(p.now).send(a, &mut iov, at as u64).unwrap();
+    }
+    assert!(p.run_until(MS(50), |p| p.b.app.received.len() == pieces * len));
+    expect_pattern(&p.b.app.received, pieces * len);
+    let wire = p.a.queue().inner.stats().tx_frames - before;
+    assert_eq!(wire, ((pieces * len) as u64).div_ceil(MSS));
+}
+
+#[test]
+fn nagle_keeps_the_short_end_back() {
+    let tcp = TcpConfig { nagle: true, ..options(0).tcp_a };
+    let o = Options { tcp_a: tcp, ..options(65_000) };
+    let (mut p, a, _) = Pair::open(&o);
+    let data = p.a.buffer(4 * MSS as usize + 100, 0);
+    p.a.send(p.now, a, &data, 1).unwrap();
+    p.a.turn(p.now);
+    let sent = p.a.stack.counters().bytes_out;
+    assert_eq!(sent, 4 * MSS, "whole segments only, while something is in flight");
+    assert!(p.run_until(MS(50), |p| p.b.app.received.len() == data.len() as usize));
+}
+
+/// Large frames are lost whole, late, or twice: they are repaired segment by segment.
+#[test]
+fn lost_large_frames_are_repaired() {
+    for every in [2, 3, 5] {
+        for timestamps in [true, false] {
+            let tcp = TcpConfig { timestamps, ..options(0).tcp_a };
+            let o = Options { tcp_a: tcp, tcp_b: tcp, ..options(65_000) };
+            let p = exchange(&o, 6, 12_000, |p| {
+                for end in [&mut p.a, &mut p.b] {
+                    let mut n = 0;
+                    end.queue().fate = Box::new(move |s, _| {
+                        n += u64::from(s.payload_len > 0);
+                        if s.payload_len > 0 && n % every == 0 && n < 30 { Fate::Drop } else { Fate::Pass }
+                    });
+                }
+            });
+            assert!(p.a.stack.counters().retransmits > 0);
+        }
+    }
+}
+
+/// IPv6 and tags are not sent so: segment by segment, as ever.
+#[test]
+fn what_is_not_plain_is_cut_by_the_stack() {
+    for (ipv6, vlan) in [(true, None), (false, Some(7))] {
+        let o = Options { ipv6, vlan, ..options(65_000) };
+        let (_, frames, wire) = one_way(&o, 4, 10_000);
+        assert_eq!(frames, wire);
+    }
+}
