@@ -1,6 +1,6 @@
 //! Setting the device up: features, queues, and what its configuration says.
 
-use luna_core::nic::Caps;
+use luna_core::nic::{Caps, MAX_TSO_PAYLOAD};
 use luna_core::wire::MacAddr;
 
 use super::control::{CONTROL_SIZE, Control, Rss};
@@ -31,6 +31,8 @@ pub struct NetConfig {
     pub event_idx: bool,
     /// Checksums by the device where it offers that.
     pub checksum: bool,
+    /// Frames of many segments cut by the device where it offers that (TSO over IPv4), which takes `checksum`.
+    pub tso: bool,
     /// Largest IP packet; what the device says is a limit.
     pub mtu: u16,
     /// The hardware address of a device that has none.
@@ -40,7 +42,7 @@ pub struct NetConfig {
 impl Default for NetConfig {
     fn default() -> Self {
         let mac = MacAddr([2, 0, 0, 0, 0, 1]);
-        Self { pairs: 1, packed: true, event_idx: true, checksum: true, mtu: ETHERNET_MTU, mac }
+        Self { pairs: 1, packed: true, event_idx: true, checksum: true, tso: true, mtu: ETHERNET_MTU, mac }
     }
 }
 
@@ -85,6 +87,9 @@ impl<'m, T: Transport> NetDevice<'m, T> {
         let mut wanted = feature::NET_MAC.or(feature::NET_MTU).or(feature::NET_STATUS).or(feature::NET_MRG_RXBUF);
         if config.checksum {
             wanted = wanted.or(feature::NET_CSUM).or(feature::NET_GUEST_CSUM);
+            if config.tso {
+                wanted = wanted.or(feature::NET_HOST_TSO4);
+            }
         }
         if config.packed {
             wanted = wanted.or(feature::RING_PACKED);
@@ -172,7 +177,12 @@ impl<'m, T: Transport> NetDevice<'m, T> {
             // What a device key is for, this device has no field.
             foreign: true,
             prompt_completion: true,
-            max_tso_payload: 0,
+            // It needs the other (section 5.1.3.1).
+            max_tso_payload: if features.has(feature::NET_CSUM.or(feature::NET_HOST_TSO4)) {
+                MAX_TSO_PAYLOAD
+            } else {
+                0
+            },
         };
         Ok(QueuePair {
             caps,

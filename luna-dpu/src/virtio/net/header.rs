@@ -16,6 +16,9 @@ pub(super) const NEEDS_CSUM: u8 = 1;
 /// The checksum was verified.
 pub(super) const DATA_VALID: u8 = 2;
 
+/// The frame is to be cut: TCP over IPv4.
+pub(super) const GSO_TCPV4: u8 = 1;
+
 /// Offset of TCP's checksum field.
 const TCP_CHECKSUM: u16 = 16;
 
@@ -42,8 +45,15 @@ impl Header {
             return Self::default();
         }
         let start = u16::from(meta.l2_len) + u16::from(meta.l3_len);
+        let (gso_type, hdr_len) = match meta.segment_size {
+            0 => (0, 0),
+            _ => (GSO_TCPV4, start + u16::from(meta.l4_len)),
+        };
         Self {
             flags: NEEDS_CSUM,
+            gso_type,
+            hdr_len: hdr_len.to_le_bytes(),
+            gso_size: meta.segment_size.to_le_bytes(),
             csum_start: start.to_le_bytes(),
             csum_offset: TCP_CHECKSUM.to_le_bytes(),
             ..Self::default()

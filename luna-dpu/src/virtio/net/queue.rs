@@ -314,7 +314,7 @@ impl<R: Registers, D: DmaSync> NicQueue for NetQueue<'_, R, D> {
             return Ok(());
         };
         let bytes = header.len().saturating_add(payload_len);
-        if bytes > self.max_frame || self.tx.fault().is_some() {
+        if bytes > self.max_frame && meta.segment_size == 0 || self.tx.fault().is_some() {
             self.stats.tx_dropped += 1;
             return Ok(());
         }

@@ -6,7 +6,7 @@ use core::ptr::NonNull;
 use std::alloc::alloc_zeroed;
 use std::rc::Rc;
 
-use luna_core::nic::{NicQueue, RxBurst, TxMeta};
+use luna_core::nic::{MAX_TSO_PAYLOAD, NicQueue, RxBurst, TxMeta};
 use luna_core::wire::{ChecksumVerdict, MacAddr};
 use luna_core::zbuf::{DeviceKey, Frag, FragRef, IoAddr, Pool, Region, ZONE_SIZE, ZbufMut, ZoneLayout};
 
@@ -269,6 +269,38 @@ fn a_frame_in_several_buffers_is_dropped_whole() {
         let got = b.poll();
         assert_eq!((got.len(), got[0].data[0]), (1, 4));
         assert_eq!(b.queue.stats().rx_too_long, 1);
+    }
+}
+
+#[test]
+fn large_frames_are_left_to_a_device_that_cuts_them() {
+    let both = feature::NET_CSUM.or(feature::NET_HOST_TSO4);
+    for (offers, most) in [(feature::NET_CSUM, 0), (feature::NET_HOST_TSO4, 0), (both, MAX_TSO_PAYLOAD)] {
+        let mut b = Bench::new(offers);
+        assert_eq!(b.queue.caps().max_tso_payload, most);
+        let objs: Vec<Frag> = (0..3)
+            .map(|_| {
+                let mut obj = b.rx_pool.alloc().unwrap();
+                obj.append(1900).unwrap().fill(7);
+                Frag::from(obj.freeze())
+            })
+            .collect();
+        let lent: Vec<FragRef<'_>> = objs.iter().map(Frag::lend).collect();
+        let meta = TxMeta { l4_len: 32, offload_checksum: true, segment_size: 1448, ..PLAIN };
+        let header = b.header(&[5; 66]);
+        let header_io = header.io_addr().0;
+        b.queue.tx(header, &lent, meta).unwrap();
+        b.queue.flush();
+        let chain = b.tx.take().unwrap();
+        assert_eq!(chain.buffers.iter().map(|b| b.len).collect::<Vec<_>>(), [78, 1900, 1900, 1900]);
+        // SAFETY: the header that was just given.
+        let head = unsafe { core::slice::from_raw_parts(pointer(header_io - 12), 12) };
+        let size = 1448u16.to_le_bytes();
+        assert_eq!(head, [1, 1, 66, 0, size[0], size[1], 34, 0, 16, 0, 0, 0]);
+        // One that claims to be a single frame is still too long.
+        let plain = TxMeta { segment_size: 0, ..meta };
+        b.queue.tx(b.header(&[5; 66]), &lent, plain).unwrap();
+        assert_eq!(b.queue.stats().tx_dropped, 1);
     }
 }
 
