@@ -102,8 +102,8 @@ pub(super) struct Message {
 pub(super) enum Outcome {
     /// An address, to be probed for and used.
     Leased(Lease),
-    /// The address in use, for longer.
-    Extended(Lease),
+    /// The address in use, for longer; and the router until now.
+    Extended(Lease, Option<Ipv4Addr>),
     /// The server takes the address back.
     Refused(Option<Ipv4Addr>),
     /// The lease ran out.
@@ -216,7 +216,7 @@ impl Dhcp {
                 let lease = answer.lease(now, from).ok_or(())?;
                 self.enter(State::Bound(lease), lease.renew_at);
                 let moved = (old.addr, old.prefix) != (lease.addr, lease.prefix);
-                Ok(Some(if moved { Outcome::Replaced(old.addr, lease) } else { Outcome::Extended(lease) }))
+                Ok(Some(if moved { Outcome::Replaced(old.addr, lease) } else { Outcome::Extended(lease, old.router) }))
             }
             (State::Renewing(old) | State::Rebinding(old), DhcpMessageType::Nak) => {
                 self.enter(State::Init, now);

@@ -7,7 +7,7 @@
 //! | `arp`, `ndp` | asking for neighbours, answering for ourselves | RFC 826; RFC 4861, 4862 |
 //! | `neighbor` | what is known of neighbours, and whether it still holds | RFC 4861 §7.3 |
 //! | `icmp` | echo; errors, at a limited rate | RFC 792, 1122, 1812; RFC 4443 |
-//! | `dhcp` | an address for a time | RFC 2131 |
+//! | `dhcp`, `lease` | an address for a time, and what it means for the others | RFC 2131 |
 //! | `args` | settings from the device tree's `chosen` arguments | |
 //! | `queue` | where it meets a NIC queue and the stack | |
 //!
@@ -29,6 +29,7 @@ mod dhcp;
 mod frame;
 mod icmp;
 mod jitter;
+mod lease;
 mod limit;
 mod ndp;
 mod neighbor;
@@ -45,12 +46,12 @@ use core::ops::Range;
 use luna_core::stack::{Cidr, MAX_ADDRS, PathConfig};
 use luna_core::time::Instant;
 use luna_core::wire::icmp::{PROTOCOL_ICMP, PROTOCOL_ICMPV6};
-use luna_core::wire::{Checksum, EtherType, EthernetHeader, Ipv4Header, Ipv6Header, MacAddr, ParseError};
+use luna_core::wire::{EtherType, EthernetHeader, Ipv4Header, Ipv6Header, MacAddr, ParseError};
 use smoltcp::wire::{IpAddress, UdpPacket};
 
 use address::{Addresses, Due, Verdict};
-use dhcp::{Dhcp, Message, Outcome};
-use frame::{Frame, Link};
+use dhcp::Dhcp;
+use frame::Link;
 use jitter::Jitter;
 use limit::RateLimit;
 use neighbor::{Ask, Neighbors};
@@ -352,89 +353,6 @@ impl Control {
             }
             _ => self.unreachable(now, packet, icmp::Unreachable::Port, port),
         }
-    }
-
-    fn poll_dhcp(&mut self, now: Instant, port: &mut impl Port) {
-        // A lease that ran out begins anew in the same breath.
-        for _ in 0..2 {
-            let Some(dhcp) = &mut self.dhcp else { return };
-            match dhcp.poll(now, &mut self.rng) {
-                Ok(Some(message)) => return self.send_dhcp(&message, port),
-                Ok(None) => return,
-                Err(outcome) => self.dhcp_outcome(now, outcome, port),
-            }
-        }
-    }
-
-    fn dhcp_outcome(&mut self, now: Instant, outcome: Outcome, port: &mut impl Port) {
-        match outcome {
-            Outcome::Leased(lease) => self.use_lease(now, &lease, port),
-            Outcome::Extended(lease) => port.event(Event::LeaseExtended(lease)),
-            Outcome::Replaced(old, lease) => {
-                self.lose(old.into(), port);
-                self.use_lease(now, &lease, port);
-            }
-            Outcome::Refused(old) => {
-                self.counters.dhcp_refused += 1;
-                if let Some(old) = old {
-                    self.lose(old.into(), port);
-                }
-                port.event(Event::DhcpRefused);
-            }
-            Outcome::Expired(old) => {
-                self.counters.dhcp_expired += 1;
-                self.lose(old.into(), port);
-            }
-        }
-    }
-
-    fn use_lease(&mut self, now: Instant, lease: &Lease, port: &mut impl Port) {
-        let known = self.addrs.knows(lease.addr.into());
-        if known || !self.addrs.add(now, lease.cidr(), Origin::Dhcp, self.detect, &mut self.rng) {
-            // One of the static ones: a server that gives it to somebody is wrong, and is told so.
-            self.counters.duplicates += 1;
-            self.decline(now, port);
-        }
-    }
-
-    fn decline(&mut self, now: Instant, port: &mut impl Port) {
-        let declined = self.dhcp.as_mut().and_then(|dhcp| dhcp.lease().copied().map(|lease| dhcp.decline(now, &lease)));
-        if let Some(message) = declined {
-            self.send_dhcp(&message, port);
-        }
-    }
-
-    fn lose(&mut self, addr: IpAddr, port: &mut impl Port) {
-        if self.addrs.remove(addr) {
-            self.changed = true;
-            port.event(Event::AddressLost(addr));
-        }
-    }
-
-    fn send_dhcp(&mut self, message: &Message, port: &mut impl Port) {
-        let Some(dhcp) = &self.dhcp else { return };
-        let mut frame = Frame::new(self.link, message.to.0, EtherType::Ipv4);
-        let len = UDP_HEADER + dhcp::MIN_LEN;
-        let ends = (message.ciaddr, message.to.1);
-        frame.ipv4(ends, PROTOCOL_UDP, frame::HOPS, len);
-        let udp = frame.space(len);
-        let Some((head, body)) = udp.split_first_chunk_mut::<UDP_HEADER>() else { return };
-        let [len_high, len_low] = (len as u16).to_be_bytes();
-        *head = [0, dhcp::CLIENT_PORT as u8, 0, dhcp::SERVER_PORT as u8, len_high, len_low, 0, 0];
-        if !dhcp.emit(message, body) {
-            self.counters.send_failed += 1;
-            return;
-        }
-        let mut sum = Checksum::new();
-        sum.add_pseudo_v4(ends.0.octets(), ends.1.octets(), PROTOCOL_UDP, len as u16);
-        sum.add(udp);
-        // 0 says that there is none (RFC 768).
-        let sum = if sum.finish() == 0 { 0xffff } else { sum.finish() };
-        if let Some(field) = udp.get_mut(6..8) {
-            field.copy_from_slice(&sum.to_be_bytes());
-        }
-        self.counters.dhcp_out += 1;
-        self.send(frame.bytes(), 0..0, port);
     }
 
     /// Somebody (`mac`) has, or wants, an address that we have or want.

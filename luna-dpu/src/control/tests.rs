@@ -2,7 +2,7 @@
 
 use std::vec::Vec;
 
-use luna_core::wire::MacAddr;
+use luna_core::wire::{Checksum, MacAddr};
 use smoltcp::wire::{
     EthernetAddress, HardwareAddress, Icmpv4Repr, Icmpv6Repr, IpProtocol, NdiscNeighborFlags, NdiscRepr,
 };

@@ -64,15 +64,16 @@ struct Reply {
     lease: u32,
     mac: MacAddr,
     mask: [u8; 4],
+    router: Ipv4Addr,
 }
 
 impl Reply {
     fn new(kind: DhcpMessageType, xid: u32, addr: Ipv4Addr) -> Self {
-        Self { kind, xid, addr, server: SERVER.1, lease: HOUR, mac: US, mask: [255, 255, 255, 0] }
+        Self { kind, xid, addr, server: SERVER.1, lease: HOUR, mac: US, mask: [255, 255, 255, 0], router: v4(253) }
     }
 
     fn frame(&self) -> Vec<u8> {
-        let routers = [10, 0, 0, 253, 10, 0, 0, 252];
+        let routers = [self.router.octets(), [10, 0, 0, 252]].concat();
         let extra = [DhcpOption { kind: 3, data: &routers }, DhcpOption { kind: 1, data: &self.mask }];
         let repr = DhcpRepr {
             message_type: self.kind,
@@ -276,6 +277,19 @@ fn a_lease_is_renewed_at_half_of_its_time_with_its_server() {
     w.receive(&Reply::new(DhcpMessageType::Ack, renew.xid, v4(50)).frame());
     assert!(matches!(w.events()[..], [Event::LeaseExtended(l)] if l.expires_at > lease.expires_at));
     assert_eq!(w.control.path_config().addrs.len(), 1);
+}
+
+#[test]
+fn a_renewal_may_name_another_router() {
+    let mut w = bound();
+    w.control.changed = false;
+    for (router, changes) in [(253, false), (7, true), (7, false)] {
+        let (_, renew) = next(&mut w);
+        w.receive(&Reply { router: v4(router), ..Reply::new(DhcpMessageType::Ack, renew.xid, v4(50)) }.frame());
+        assert!(matches!(w.events()[..], [Event::LeaseExtended(_)]));
+        assert_eq!(w.control.path_config().gateway_v4, Some(v4(router).into()));
+        assert_eq!(core::mem::take(&mut w.control.changed), changes, "the stack is told of router {router}");
+    }
 }
 
 #[test]
