@@ -37,6 +37,13 @@ struct Open {
     finished: bool,
 }
 
+impl Open {
+    /// Answers wait for room: the echo's, or the session's own.
+    fn waits(&self) -> bool {
+        !self.parked.parked.is_empty() || self.session.poll_deadline().is_some()
+    }
+}
+
 /// The sessions of one core.
 pub struct Sessions {
     lanes: &'static mut [Lane],
@@ -185,8 +192,11 @@ impl NodeApp {
                 }
                 continue;
             }
+            if open.session.poll_deadline().is_some_and(|at| at <= now) {
+                open.session.handle_timeout(now, stream, &mut open.parked);
+            }
             open.parked.retry(&mut open.session.cx(stream));
-            let waits = !open.parked.parked.is_empty();
+            let waits = open.waits();
             if open.finished && !waits && open.session.is_idle() {
                 let _ = cx.shutdown(open.conn);
             } else {
@@ -244,7 +254,7 @@ impl<Q: NicQueue> App<Q> for NodeApp {
             let _ = cx.abort(conn);
             return Retained::NOTHING;
         }
-        *restless |= !open.parked.parked.is_empty();
+        *restless |= open.waits();
         let (held, before) = (open.session.held(), open.charged);
         open.charged = held;
         if held < before {
@@ -263,7 +273,11 @@ impl<Q: NicQueue> App<Q> for NodeApp {
         }
     }
 
-    fn on_writable(&mut self, _: &mut Cx<'_, '_, Q>, _: ConnId) {
+    fn on_writable(&mut self, cx: &mut Cx<'_, '_, Q>, conn: ConnId) {
+        let user = cx.user(conn).unwrap_or(NOBODY);
+        if let Some(open) = Self::lane(self.lanes, user).filter(|open| !open.ours) {
+            open.session.handle_writable(&mut Stream { cx, conn }, &mut open.parked);
+        }
         self.restless = true;
     }
 

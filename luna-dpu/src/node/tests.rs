@@ -8,15 +8,24 @@ use std::thread;
 use std::time::Instant as HostInstant;
 
 use luna_core::nic::{MemEnd, MemLink, MemPort, MemQueue};
+use luna_core::rpc::{
+    CallId, CallSlot, FragVec, Handler, Request, Response, RpcError, Session, SessionConfig, SessionCx, Status,
+};
+use luna_core::stack::{App, Bind, Cidr, ConnId, Connect, Cx, PathConfig, PathId, Retained, Stack, StackConfig};
+use luna_core::tcp::TcpConfig;
+use luna_core::time::{Duration, Instant};
 use luna_core::wire::MacAddr;
-use luna_core::zbuf::{Pool, ZONE_SIZE, ZoneLayout};
+use luna_core::zbuf::{Frag, Pool, ZONE_SIZE, Zbuf, ZoneLayout};
 
+use super::app::NodeApp;
+use super::bench::ECHO;
+use super::stream::Stream;
 use super::*;
 use crate::arena::Arena;
 use crate::control::NetArgs;
 use crate::{Tables, TickClock};
 
-static TABLES: [Tables<16, 32, 1024, 1024, 128>; 12] = [const { Tables::new() }; 12];
+static TABLES: [Tables<16, 32, 1024, 1024, 128>; 14] = [const { Tables::new() }; 14];
 
 fn arena() -> Arena {
     let len = 16 * ZONE_SIZE;
@@ -128,4 +137,98 @@ fn a_pair_on_one_core_counts_its_requests() {
     assert!(report.ticks > 0);
     let (stack, session) = bytes_per_connection();
     assert!(stack < 2048 && session < 24 << 10, "{stack} and {session}");
+}
+
+type Queue = MemQueue<'static, 'static>;
+
+/// How calls ended.
+#[derive(Default)]
+struct Ends(Vec<Status>);
+
+impl Handler for Ends {
+    fn on_request<S: luna_core::rpc::ByteStream>(&mut self, _: &mut SessionCx<'_, '_, S>, _: Request<'_>) {}
+
+    fn on_response<S: luna_core::rpc::ByteStream>(
+        &mut self,
+        _: &mut SessionCx<'_, '_, S>,
+        _: CallId,
+        _: u64,
+        result: Result<Response<'_>, RpcError>,
+    ) {
+        self.0.push(result.unwrap().status);
+    }
+}
+
+struct Caller {
+    session: Session<'static>,
+    ends: Ends,
+    up: bool,
+}
+
+impl App<Queue> for Caller {
+    fn on_connected(&mut self, _: &mut Cx<'_, '_, Queue>, _: ConnId) {
+        self.up = true;
+    }
+
+    fn on_data(&mut self, cx: &mut Cx<'_, '_, Queue>, conn: ConnId, data: Zbuf) -> Retained {
+        self.session.handle_data(data, &mut Stream { cx, conn }, &mut self.ends).unwrap();
+        Retained::NOTHING
+    }
+}
+
+/// More requests than there is room to answer, or to keep: those that are refused are told so, when there is room for that.
+#[test]
+fn answers_that_found_no_room_are_sent_when_there_is_some() {
+    let mut arena = arena();
+    let mut pool = |zones, size| {
+        let pool = Pool::new(arena.zones(zones).unwrap(), ZoneLayout::plain(size)).unwrap();
+        &*arena.put(pool).unwrap()
+    };
+    let (rx, header, payload) = (pool(3, 2048), pool(1, 704), pool(1, 2048));
+    let (a, b) = Box::leak(Box::new(MemLink::new())).split();
+    let mut now = Instant::from_nanos(1);
+    let addr = |n: u8| core::net::IpAddr::from([10, 0, 0, n]);
+    let mac = |n: u8| MacAddr([2, 0, 0, 0, 0, n]);
+    let stack = |n: u8, end, tcp| {
+        let port = MemPort { mac: mac(n), mtu: 1500, checksum_offload: true };
+        let queue: Queue = MemQueue::new(end, port, rx, header).unwrap();
+        let storage = TABLES[11 + usize::from(n)].take().unwrap();
+        let mut stack = Stack::new(StackConfig { id: n, seed: [n; 32], tcp }, storage, now).unwrap();
+        let mut path = PathConfig::default();
+        path.addrs.push(Cidr { addr: addr(n), prefix: 24 }).unwrap();
+        let path: PathId = stack.add_path(queue, path).unwrap();
+        assert!(stack.cx(now).neighbor(path, addr(3 - n), Some(mac(3 - n))));
+        stack
+    };
+    // Three answers fill the server's buffer to the byte.
+    let (size, calls) = (1024, 40);
+    let tcp = TcpConfig { snd_buf: 3 * (size + 40), ..TcpConfig::DATACENTER };
+    let (mut client, mut server) = (stack(1, a, TcpConfig::DATACENTER), stack(2, b, tcp));
+    let slots = arena.slice::<CallSlot>(calls).unwrap();
+    let session = Session::new(SessionConfig::DEFAULT, slots, &mut []).unwrap();
+    let mut caller = Caller { session, ends: Ends::default(), up: false };
+    let mut app = NodeApp::new(Sessions::new(&mut arena, 4, 1).unwrap(), None);
+    server.cx(now).listen(Bind::port(7), 0).unwrap();
+    let conn = client.cx(now).connect(Connect::to((addr(2), 7).into())).unwrap();
+    let mut rounds = 0;
+    while caller.ends.0.len() < calls {
+        now = now + Duration::from_micros(100);
+        client.turn(now, 256, &mut caller);
+        if caller.up && caller.session.counters().calls == 0 {
+            for _ in 0..calls {
+                let mut out = FragVec::new();
+                out.push(Frag::from(payload.alloc_len(size).unwrap().freeze())).unwrap();
+                let mut cx = client.cx(now);
+                let stream = &mut Stream { cx: &mut cx, conn };
+                caller.session.call(stream, ECHO, &[], &mut out, None, 0).unwrap();
+            }
+            client.turn(now, 256, &mut caller);
+        }
+        server.turn(now, 256, &mut app);
+        app.poll(&mut server.cx(now));
+        rounds += 1;
+        assert!(rounds < 1000, "{} of {calls} calls ended", caller.ends.0.len());
+    }
+    let busy = caller.ends.0.iter().filter(|s| **s == Status::BUSY).count();
+    assert_eq!(busy, calls - 3 - app::PARKED, "the rest was answered: {:?}", caller.ends.0);
 }
