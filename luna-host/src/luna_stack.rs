@@ -171,31 +171,60 @@ impl<Q: NicQueue> Driver for LunaStack<Q> {
     }
 }
 
-/// Whether a counter tells what was done, rather than what was dropped or refused.
+/// Counters that tell what was done or seen, rather than what was dropped or refused.
+const EVENTS: [&str; 49] = [
+    "segments_in",
+    "segments_out",
+    "fast_path",
+    "bytes_in",
+    "bytes_out",
+    "acks_out",
+    "active_opens",
+    "passive_opens",
+    "established",
+    "fast_recoveries",
+    "tlp_probes",
+    "repair_probes",
+    "tlp_recoveries",
+    "rack_timeouts",
+    "reorderings",
+    "lost_retransmits",
+    "speculative",
+    "undos_eifel",
+    "undos_frto",
+    "undos_dsack",
+    "dsacks_in",
+    "dsacks_out",
+    "reneged",
+    "syn_retransmits",
+    "window_probes",
+    "icmp_in",
+    "pmtu_lowered",
+    "black_holes",
+    "pmtu_raised",
+    "keepalives",
+    "rtt_samples",
+    "out_of_order",
+    "fins_ahead",
+    "challenge_acks",
+    "resets_in",
+    "resets_out",
+    "timeouts",
+    "syn_cookies_out",
+    "syn_cookies_in",
+    "ecn_agreed",
+    "ce_in",
+    "ece_in",
+    "ecn_cuts",
+    "telemetry_in",
+    "idle_decays",
+    "paced",
+    "clock_jumps",
+    "timers_held",
+    "revoked",
+];
+
 fn is_event(name: &str) -> bool {
-    const EVENTS: [&str; 21] = [
-        "tlp_probes",
-        "segments_in",
-        "segments_out",
-        "fast_path",
-        "bytes_in",
-        "bytes_out",
-        "acks_out",
-        "active_opens",
-        "passive_opens",
-        "established",
-        "fast_recoveries",
-        "syn_retransmits",
-        "window_probes",
-        "rtt_samples",
-        "out_of_order",
-        "challenge_acks",
-        "resets_in",
-        "resets_out",
-        "timeouts",
-        "clock_jumps",
-        "timers_held",
-    ];
     EVENTS.contains(&name)
 }
 
@@ -213,4 +242,57 @@ pub(crate) fn queue_counters(q: &QueueStats) -> Counters {
     ]
     .into_iter()
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use luna_core::Counters;
+    use luna_core::wire::ParseError;
+
+    use super::EVENTS;
+
+    /// What was dropped or refused. Who adds a counter says here or above what it is.
+    const DROPS: [&str; 29] = [
+        "bad_sacks",
+        "sack_walks_cut",
+        "recovery_full",
+        "bad_tsecr",
+        "icmp_ignored",
+        "icmp_refusals",
+        "duplicates",
+        "outside_window",
+        "paws",
+        "bad_ack",
+        "challenge_acks_limited",
+        "unexpected",
+        "out_of_order_full",
+        "over_budget",
+        "no_connection",
+        "connections_full",
+        "backlog_full",
+        "syn_cookies_later",
+        "syn_cookies_bad",
+        "not_ours",
+        "not_unicast",
+        "tx_queue_full",
+        "no_header_obj",
+        "no_segment_record",
+        "sends_refused",
+        "no_neighbor",
+        "data_after_close",
+        "controls_full",
+        "telemetry_refused",
+    ];
+
+    #[test]
+    fn every_counter_is_told_as_an_event_or_as_a_drop() {
+        let malformed: Vec<_> = ParseError::ALL.iter().map(|e| e.key()).collect();
+        let apart = ["retransmits", "rtos"];
+        let told = || EVENTS.iter().chain(&DROPS).chain(&apart).chain(&malformed);
+        let all: Vec<_> = Counters::default().iter().map(|(name, _)| name).collect();
+        for name in &all {
+            assert_eq!(told().filter(|t| *t == name).count(), 1, "{name}");
+        }
+        assert_eq!(told().count(), all.len(), "of a counter that there is none any more");
+    }
 }
