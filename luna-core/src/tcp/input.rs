@@ -281,6 +281,10 @@ impl Connection {
             env.ack.counters.bad_ack += 1;
             return;
         }
+        if packet.tcp.seq + 1 == self.rcv_nxt && ack.after_eq(self.snd_una) && ack.before_eq(self.snd_nxt) {
+            // The peer's own probe: it is there, though ours or its answers were lost. Nobody hits this blindly.
+            self.cold.keep_probes = 0;
+        }
         if ack.after(self.snd_una) && ack.before_eq(self.snd_nxt) {
             let edge = self.snd_una + self.snd_wnd;
             self.ack_old(&mut env.ack, ack);

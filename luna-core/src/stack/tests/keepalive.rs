@@ -112,6 +112,21 @@ fn what_is_not_acceptable_is_no_sign_of_life() {
     assert_eq!(p.a.app.closed[0].1.reason, CloseReason::TimedOut(Limit::Keepalive));
 }
 
+/// Both ask, and every answer is lost: who asks is there.
+#[test]
+fn a_peer_that_asks_itself_is_not_given_up() {
+    let (mut p, a, _) = open(true);
+    p.b.queue().fate = Box::new(|_, _| Fate::Drop);
+    for _ in 0..30 {
+        p.run(Duration::from_secs(2));
+        p.a.forge(a, |f| f.seq = f.seq - 1);
+    }
+    assert_eq!(p.info_a(a).state, State::Established);
+    assert!(p.a.stack.counters().keepalives > 20);
+    p.run(Duration::from_secs(15));
+    assert_eq!(p.a.app.closed[0].1.reason, CloseReason::TimedOut(Limit::Keepalive));
+}
+
 #[test]
 fn a_shut_window_is_waited_for_as_long_as_the_settings_say() {
     for limit in [0, 3] {
