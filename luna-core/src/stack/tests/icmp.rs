@@ -199,6 +199,37 @@ fn what_is_no_error_about_tcp_is_counted_as_what_it_is() {
     assert_eq!((c.malformed[ParseError::NotTcp.index()], c.icmp_in), (1, 0));
 }
 
+/// No record is free when a connection's are to be cut for recovery, some are when a router says that its segments are too
+/// large: what is cut then was lost, and counts so.
+#[test]
+fn records_that_are_cut_late_are_counted() {
+    let o = Options { segments: Some(12), ..Options::default() };
+    let (mut p, a, _) = open(&o);
+    let now = p.now;
+    let other = p.a.stack.cx(now).connect(Connect::to((addr(&o, 2), PORT).into())).unwrap();
+    p.run(MS(1));
+    p.a.queue().fate = Box::new(|_, _| Fate::Drop);
+    for token in 1..3 {
+        p.send_a(a, 6000, 0, token);
+        p.settle();
+    }
+    let sent = p.sent_by_a(1400).pop().unwrap();
+    for token in 3..13 {
+        p.send_a(other, 10, 0, token);
+        p.settle();
+    }
+    p.run(MS(50));
+    assert!(p.a.stack.counters().no_segment_record > 0);
+    let now = p.now;
+    p.a.stack.cx(now).abort(other).unwrap();
+    p.settle();
+    p.a.queue().fate = narrow(1000, false);
+    p.icmp_to_a(&sent, TOO_BIG_V4, 1000);
+    p.run(Duration::from_secs(5));
+    assert_eq!(p.a.stack.counters().pmtu_lowered, 1);
+    assert!(p.a.app.released.ends_with(&[(1, Released::Acked), (2, Released::Acked)]));
+}
+
 fn black_hole() -> TcpConfig {
     TcpConfig { user_timeout: Duration::from_secs(60), keepalive_idle: Duration::ZERO, ..TcpConfig::DATACENTER }
 }

@@ -168,16 +168,22 @@ impl Connection {
         (self.cold.recovery != NIL).then(|| recoveries.at_mut(self.cold.recovery))
     }
 
+    /// Cuts records that stand for several segments.
+    fn cut_and_count(&mut self, env: &mut AckEnv<'_, '_>) {
+        if !self.flags.uncut() {
+            return;
+        }
+        self.cut_records(env.segments, env.sends);
+        // Records may have run out at first: then pieces of marked ones are marked as well.
+        if let Some(rec) = self.record_mut(env.recoveries) {
+            rec.board.recount(env.segments, self.segments);
+        }
+    }
+
     /// Takes a record if there is none. False when all are in use.
     fn take_record(&mut self, env: &mut AckEnv<'_, '_>) -> bool {
-        if self.flags.uncut() {
-            // From here on every segment has its own fate.
-            self.cut_records(env.segments, env.sends);
-            // Records may have run out at first: then pieces of marked ones are marked as well.
-            if let Some(rec) = self.record_mut(env.recoveries) {
-                rec.board.recount(env.segments, self.segments);
-            }
-        }
+        // From here on every segment has its own fate.
+        self.cut_and_count(env);
         let recoveries = &mut *env.recoveries;
         if self.cold.recovery != NIL {
             return true;

@@ -8,10 +8,8 @@ use crate::tcp::connection::Connection;
 impl Connection {
     /// Segments have at most `mss` bytes from now on, fewer than before.
     pub(crate) fn resize(&mut self, env: &mut AckEnv<'_, '_>, mss: u16) {
-        if self.flags.uncut() {
-            // By the old size: then a record's length says how large its segment was.
-            self.cut_records(env.segments, env.sends);
-        }
+        // By the old size: then a record's length says how large its segment was.
+        self.cut_and_count(env);
         self.mss = mss;
         let limit = u32::from(mss);
         let mut at = self.segments.head;
