@@ -75,6 +75,8 @@ pub struct SimApp<'p> {
     pub rng: Rng,
     /// Which flow and side a connection is.
     pub conns: Vec<(ConnId, usize, usize)>,
+    /// Connections opened again by the cookie of one that is over.
+    pub again: Vec<ConnId>,
     /// When it wants to be looked at.
     pub wake: Time,
     /// Neighbours are answered so much later.
@@ -156,7 +158,8 @@ impl SimApp<'_> {
                     s.held.pop_front();
                     s.moved = now;
                 }
-                for until in [s.resting, f.close_at].into_iter().flatten() {
+                let patience = f.plan.ending.patience(side, f.close_at);
+                for until in [s.resting, f.close_at, patience].into_iter().flatten() {
                     if until > now {
                         next = next.min(until);
                     }
@@ -355,18 +358,20 @@ impl SimApp<'_> {
         let both = f.complete(CLIENT) && f.complete(SERVER);
         let s = &f.sides[side];
         if s.left {
-            return None;
+            let due = f.plan.ending.patience(side, f.close_at).is_some_and(|t| t <= now);
+            // A connection that ended meanwhile is stale: `on_closed` was or will be called.
+            return (due && cx.abort(conn).is_ok()).then_some("abort, out of patience");
         }
         let all_queued = s.queued == f.plan.halves[side].total;
         let what = match f.plan.ending {
             Ending::Closes(first) if complete && (side == first || s.fin) => "close",
-            Ending::BothClose if both && f.close_at.is_none() => {
+            ending if ending.at_one_moment() && both && f.close_at.is_none() => {
                 // Far enough off for both to be woken.
                 f.close_at = Some(now + 50_000);
                 self.wake_at(now + 50_000);
                 return None;
             }
-            Ending::BothClose if f.close_at.is_some_and(|t| t <= now) => "close",
+            ending if ending.at_one_moment() && f.close_at.is_some_and(|t| t <= now) => "close",
             Ending::HalfCloses(first) if side == first && all_queued && !s.shut => "shutdown",
             Ending::HalfCloses(first) if complete && (side != first || s.fin) => "close",
             Ending::BothShutDown if all_queued && !s.shut => "shutdown",
@@ -451,6 +456,19 @@ impl SimApp<'_> {
 impl<Q: NicQueue> App<Q> for SimApp<'_> {
     fn on_accepted(&mut self, cx: &mut Cx<'_, '_, Q>, conn: ConnId, listener_user: u64, _remote: SocketAddr) {
         let flow = listener_user as usize;
+        let again = {
+            let f = &self.shared.borrow().flows[flow];
+            f.cookies && f.sides[SERVER].closed.is_some()
+        };
+        if again {
+            // What its cookie has opened, and the application ended, opens once more when the peer, not yet told, sends its
+            // first segment again: nothing remembers that a cookie was used (`tcp::cookie`). While it lives, never.
+            self.again.push(conn);
+            self.shared.borrow_mut().note(|| format!("flow {flow}: opened again by its cookie, {conn:?}"));
+            // It was opened just now.
+            let _ = cx.abort(conn);
+            return;
+        }
         self.conns.push((conn, flow, SERVER));
         self.opened(cx, conn, flow, SERVER);
     }
@@ -572,6 +590,10 @@ impl<Q: NicQueue> App<Q> for SimApp<'_> {
 
     fn on_closed(&mut self, cx: &mut Cx<'_, '_, Q>, conn: ConnId, closed: Closed) {
         let stale = cx.info(conn).is_err();
+        if let Some(i) = self.again.iter().position(|c| *c == conn) {
+            self.again.swap_remove(i);
+            return;
+        }
         let shared = &mut *self.shared.borrow_mut();
         let Some((flow, side)) = self.conns.iter().find(|c| c.0 == conn).map(|c| (c.1, c.2)) else {
             shared.wrong(|| format!("{conn:?} is over, but nobody knows it"));

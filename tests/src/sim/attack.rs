@@ -60,7 +60,9 @@ impl Attacker {
         let seen = &self.seen[rng.below(self.seen.len() as u64) as usize];
         if rng.one_in(3) {
             // An old duplicate, as networks have them.
-            return Some(seen.clone());
+            let mut again = seen.clone();
+            again.tag.replayed = true;
+            return Some(again);
         }
         let seg = Segment::read(&seen.bytes, false).ok()?;
         if seg.flags.rst() || seg.flags.syn() {
@@ -251,11 +253,13 @@ impl World<'_> {
         }
         if let Some(frame) = attacker.make() {
             attacker.sent += 1;
-            let target = self.plan.stacks.iter().enumerate().find(|s| frame.bytes[..6] == mac(s.0).0);
-            if let Some((i, _)) = target {
-                self.adversity.forged += 1;
+            self.adversity.forged += 1;
+            let stacks = self.plan.stacks.len();
+            let to = (0..stacks).find(|i| frame.bytes[..6] == mac(*i).0);
+            // What is for a group or for an address that no switch knows goes out of every port.
+            for i in (0..stacks).filter(|i| to.is_none_or(|to| to == *i)) {
                 self.log.frame(now, i, What::Forged, &frame);
-                self.deliver(i, frame);
+                self.deliver(i, frame.clone());
             }
         }
         let pause: Time = (last / u64::from(count)).max(1000);

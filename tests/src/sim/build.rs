@@ -119,6 +119,7 @@ impl<'m> World<'m> {
             share: pools.data.available().saturating_sub(super::app::MAX_FRAGS) / self.plan.flows.len(),
             rng: rng.fork(300 + i as u64),
             conns: Vec::new(),
+            again: Vec::new(),
             wake: Time::MAX,
             neighbor_delay: plan.neighbor_delay.unwrap_or(0),
             neighbors_wanted: Vec::new(),

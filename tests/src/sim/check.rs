@@ -62,8 +62,10 @@ impl World<'_> {
             };
             return ensure(refused, || format!("not refused: {reasons:?}"));
         }
-        // What comes behind a cookie out of order is reset (`tcp::cookie`), and the first segment may still open it.
-        if f.cookies && f.sides[CLIENT].acked == 0 && reasons[CLIENT] == Some(CloseReason::Reset) {
+        // Without timestamps what comes behind a cookie out of order is reset (`tcp::cookie`), though the first segment may
+        // still open it. Such a reset is of the first byte, and believed by who has received none (RFC 5961 §3).
+        let timestamps = f.plan.stacks.iter().all(|s| self.plan.stacks[*s].tcp.timestamps);
+        if f.cookies && !timestamps && f.sides[CLIENT].received == 0 && reasons[CLIENT] == Some(CloseReason::Reset) {
             return Ok(());
         }
         match f.plan.ending {
@@ -73,7 +75,10 @@ impl World<'_> {
                     Some(CloseReason::Unreachable(..)) => self.plan.world.routers.is_some(),
                     Some(r) => matches!(r, CloseReason::TimedOut(Limit::User | Limit::Connect | Limit::Keepalive)),
                 };
-                let fine = reasons.into_iter().all(dead);
+                // It waits for that in silence, for hours where others are slow; who loses every probe of his gives up before,
+                // and the peer that asks is told.
+                let gave_up = reasons.contains(&Some(CloseReason::TimedOut(Limit::Keepalive)));
+                let fine = reasons.into_iter().all(|r| dead(r) || gave_up && r == Some(CloseReason::Reset));
                 return ensure(fine, || format!("the network died, the end was {reasons:?}"));
             }
             Ending::Aborts(who, _) | Ending::ClosesEarly(who, _) | Ending::Revokes(who, _) => {
@@ -100,10 +105,15 @@ impl World<'_> {
             ensure(sent == got, || format!("side {side} received {got} of {sent} bytes"))?;
             // Who only waits for the last acknowledgment may find that the peer has forgotten it all.
             let late = f.complete(side) && !self.plan.calm;
+            let gave_up = |side| {
+                matches!(f.plan.ending, Ending::Impatient(who, _) if who == side)
+                    && reasons[side] == Some(CloseReason::Aborted)
+            };
             let fine = match reasons[side] {
                 Some(CloseReason::Finished) => true,
+                Some(CloseReason::Aborted) => gave_up(side),
                 Some(CloseReason::Reset | CloseReason::TimedOut(_)) => {
-                    late && reasons[1 - side] == Some(CloseReason::Finished)
+                    late && (reasons[1 - side] == Some(CloseReason::Finished) || gave_up(1 - side))
                 }
                 _ => false,
             };

@@ -59,6 +59,8 @@ pub enum Ending {
     Closes(usize),
     /// Both close at one moment.
     BothClose,
+    /// The same, and this side's application waits only so long for the other's end, then aborts.
+    Impatient(usize, Time),
     /// This side finishes sending as soon as it can; the other's last part comes only then.
     HalfCloses(usize),
     /// Both finish sending as soon as they can, and nobody calls `close`.
@@ -77,7 +79,25 @@ impl Ending {
     /// Whether everything passes.
     #[must_use]
     pub fn complete(self) -> bool {
-        matches!(self, Self::Closes(_) | Self::BothClose | Self::HalfCloses(_) | Self::BothShutDown)
+        matches!(
+            self,
+            Self::Closes(_) | Self::BothClose | Self::Impatient(..) | Self::HalfCloses(_) | Self::BothShutDown
+        )
+    }
+
+    /// Whether both sides close at one moment.
+    #[must_use]
+    pub fn at_one_moment(self) -> bool {
+        matches!(self, Self::BothClose | Self::Impatient(..))
+    }
+
+    /// When a side whose application called `close` at `closed` aborts.
+    #[must_use]
+    pub fn patience(self, side: usize, closed: Option<Time>) -> Option<Time> {
+        match self {
+            Self::Impatient(who, after) if who == side => closed.map(|t| t + after),
+            _ => None,
+        }
     }
 
     /// Whether a side ends it before everything passed.
@@ -203,7 +223,7 @@ pub struct Flow {
     pub index: usize,
     /// Both ends.
     pub sides: [Side; 2],
-    /// Its server may forget it before it knew of it: what comes behind a cookie out of order is reset.
+    /// Its server may answer it with a cookie, which opens a connection again whose first segment comes again.
     pub cookies: bool,
     /// When both shall close.
     pub close_at: Option<Time>,

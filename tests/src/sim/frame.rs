@@ -10,6 +10,8 @@ pub struct Tag {
     pub damaged: bool,
     /// No stack of the run sent it.
     pub forged: bool,
+    /// One sent it, and another puts it on the wire again, who knows when.
+    pub replayed: bool,
     /// Which stream of which connection it belongs to (see `monitor`); 0 for none.
     pub half: u32,
 }

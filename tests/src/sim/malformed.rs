@@ -28,9 +28,17 @@ pub(super) fn malformed(seen: &Frame, rng: &mut Rng) -> Option<Frame> {
         (5, true) => ip[6] = 17,
         (6, false) => ip[32] = 0x40,
         (6, true) => ip[52] = 0x40,
-        // A group, or somebody else.
-        (7, _) => bytes[0] |= 1,
-        (8, _) => bytes[5] ^= 0x40,
+        // To a group, or to somebody else: the stream's own bytes, should somebody take them for himself.
+        (7 | 8, _) => {
+            let mut again = seen.clone();
+            again.tag.replayed = true;
+            if rng.one_in(2) {
+                again.bytes[0] |= 1
+            } else {
+                again.bytes[5] ^= 0x40
+            }
+            return Some(again);
+        }
         // A telemetry shim that is none.
         (9, false) if ip[9] != int::PROTOCOL => ip[9] = int::PROTOCOL,
         (9, true) if ip[6] != int::PROTOCOL => ip[6] = int::PROTOCOL,

@@ -4,13 +4,17 @@
 //! arrived undamaged at the other stack, and which window its sender was granted by segments that arrived. So it can say,
 //! without looking into a stack: nothing is sent beyond the window that was granted (RFC 9293 §3.8.6), nothing is
 //! acknowledged or reported (RFC 2018) that did not arrive, no window shrinks, no acknowledgment goes back, timestamps do
-//! not run backwards (RFC 7323 §5.4), segments keep to the other side's MSS.
+//! not run backwards (RFC 7323 §5.4), segments keep to the other side's MSS; nothing is sent again that is acknowledged, and
+//! into silence the same is sent again less and less often (RFC 6298 §5.5).
 
 use core::net::SocketAddr;
 use std::collections::HashMap;
 
 use luna_core::wire::SeqNum;
 
+use luna_core::tcp::TcpConfig;
+
+use super::events::Time;
 use super::frame::{Frame, Segment, Tag};
 use super::ranges::Ranges;
 
@@ -41,6 +45,39 @@ struct HalfState {
     /// The right edge that the peer granted it, of segments that arrived.
     granted: Option<SeqNum>,
     tsval: Option<u32>,
+    /// The highest acknowledgment of it that its sender took in.
+    una: Option<SeqNum>,
+    /// What it sends again while nothing is heard.
+    silence: Option<Silence>,
+}
+
+/// The same is sent again and again, and nothing arrives meanwhile.
+#[derive(Clone, Copy, Debug)]
+struct Silence {
+    /// Where it begins.
+    start: u32,
+    /// When it was sent again first.
+    since: Time,
+    /// How often since then.
+    times: u32,
+}
+
+impl Silence {
+    /// Beside timeouts: the first, which may have been about to come; a probe; a fast retransmission whose cause was heard
+    /// before; what was heard for the others; four smaller sizes that a path may have.
+    const BESIDE_TIMEOUTS: u32 = 8;
+
+    /// How often timeouts allow it by `now`: each waits twice as long as the one before, from the least to the most that the
+    /// settings have.
+    fn allowed(&self, now: Time, tcp: &TcpConfig) -> u32 {
+        let (mut n, mut wait) = (Self::BESIDE_TIMEOUTS, tcp.min_rto.as_nanos());
+        let mut rest = now - self.since;
+        while rest >= wait.max(1) {
+            (n, rest) = (n + 1, rest - wait.max(1));
+            wait = (wait * 2).min(tcp.max_rto.as_nanos());
+        }
+        n
+    }
 }
 
 /// The watcher.
@@ -79,7 +116,7 @@ impl Monitor {
     ///
     /// # Errors
     /// What is wrong, in words.
-    pub fn sent(&mut self, frame: &mut Frame, mtu: u16) -> Verdict {
+    pub fn sent(&mut self, now: Time, frame: &mut Frame, mtu: u16, tcp: &TcpConfig) -> Verdict {
         self.segments += 1;
         ensure(frame.bytes.len() == 60 || frame.ip_len() <= usize::from(mtu), || {
             format!("an IP packet of {} bytes where the MTU is {mtu}", frame.ip_len())
@@ -95,7 +132,9 @@ impl Monitor {
             return Ok(());
         }
         self.pair(id, &seg);
-        self.check_sequence(id, &seg)?;
+        if self.check_sequence(id, &seg)? {
+            self.check_again(now, id, &seg, tcp)?;
+        }
         self.check_ack(id, &seg)?;
         self.check_options(id, &seg)
     }
@@ -130,6 +169,8 @@ impl Monitor {
             edge: None,
             granted: None,
             tsval: None,
+            una: None,
+            silence: None,
         });
         let id = self.halves.len() as u32;
         self.by_addrs.entry((seg.src, seg.dst)).or_default().push(id);
@@ -152,15 +193,17 @@ impl Monitor {
         self.half_mut(id).peer = all.iter().rev().find(fits).copied();
     }
 
-    fn check_sequence(&mut self, id: u32, seg: &Segment) -> Verdict {
+    /// True for payload that was sent before.
+    fn check_sequence(&mut self, id: u32, seg: &Segment) -> Result<bool, String> {
         let peer_mss = self.half(id).peer.map(|p| self.half(p).mss);
         let h = self.half_mut(id);
         let start = seg.seq - h.iss;
         if seg.space() == 0 {
             // A bare acknowledgment stands at snd_nxt, a probe one before snd_una.
-            return ensure(start >= 0 && start as u32 <= h.sent, || {
+            ensure(start >= 0 && start as u32 <= h.sent, || {
                 format!("a bare segment at {start}, {} were sent", h.sent)
-            });
+            })?;
+            return Ok(false);
         }
         ensure(start >= 0, || format!("a segment {} before the stream's begin", -start))?;
         let (start, end) = (start as u32, start as u32 + seg.space());
@@ -188,7 +231,28 @@ impl Monitor {
                 ensure(seg.len <= mss.into(), || format!("{} bytes of payload, the peer's MSS is {mss}", seg.len))?;
             }
         }
-        Ok(())
+        Ok(again)
+    }
+
+    /// Payload is sent again: not what is acknowledged, and not too often.
+    fn check_again(&mut self, now: Time, id: u32, seg: &Segment, tcp: &TcpConfig) -> Verdict {
+        let h = self.half_mut(id);
+        let (start, end) = ((seg.seq - h.iss) as u32, seg.seq + seg.space());
+        ensure(h.una.is_none_or(|una| end.after(una)), || {
+            format!("sends {start}.. again, but all of it is acknowledged")
+        })?;
+        let silence = match &mut h.silence {
+            Some(silence) if silence.start == start => {
+                silence.times += 1;
+                *silence
+            }
+            other => *other.insert(Silence { start, since: now, times: 0 }),
+        };
+        let allowed = silence.allowed(now, tcp);
+        ensure(silence.times <= allowed, || {
+            let (times, ms) = (silence.times, (now - silence.since) / 1_000_000);
+            format!("sends {start}.. {times} times again in {ms} ms of silence, {allowed} are allowed")
+        })
     }
 
     /// Whether both directions scale windows.
@@ -267,10 +331,20 @@ impl Monitor {
 
     /// A stack takes a frame in.
     pub fn taken(&mut self, frame: &Frame) {
-        if frame.tag.damaged || frame.tag.half == 0 {
+        if frame.tag.damaged {
             return;
         }
-        let Ok(seg) = Segment::read(&frame.bytes, false) else { return };
+        let Ok(seg) = Segment::read(&frame.bytes, false) else {
+            // A router's word, about whichever.
+            self.halves.iter_mut().for_each(|h| h.silence = None);
+            return;
+        };
+        for id in self.by_addrs.get(&(seg.dst, seg.src)).into_iter().flatten() {
+            self.halves[*id as usize - 1].silence = None;
+        }
+        if frame.tag.half == 0 {
+            return;
+        }
         let id = frame.tag.half;
         // A forged one of a stream lies about reports and time stamps; what it acknowledges and grants is the stream's.
         if !seg.flags.rst() && !frame.tag.forged {
@@ -295,6 +369,10 @@ impl Monitor {
         let receiver = self.by_addrs.get(&(seg.dst, seg.src)).and_then(|all| all.iter().rev().find(of).copied());
         if let Some(r) = receiver {
             let r = self.half_mut(r);
+            // Of resets only the sequence number counts; what is old may be refused by its timestamp.
+            if !frame.tag.forged && !frame.tag.replayed && !seg.flags.rst() {
+                r.una = Some(r.una.map_or(seg.ack, |una| una.later(seg.ack)));
+            }
             let edge = seg.ack + window;
             r.granted = Some(r.granted.map_or(edge, |g| g.later(edge)));
         }

@@ -275,6 +275,7 @@ impl<'m> World<'m> {
     /// Looks at what passed in a turn: how many frames, and those to be sent.
     fn watch_turn(&mut self, i: usize) -> Result<(u64, Vec<Frame>), String> {
         let now = self.events.now();
+        let plan = &self.plan.stacks[i];
         let s = &mut self.stacks[i];
         let passed = core::mem::take(&mut s.wire.borrow_mut().passed);
         let frames = passed.len() as u64;
@@ -296,7 +297,7 @@ impl<'m> World<'m> {
                 }
                 Passed::Out(mut frame) => {
                     self.log.frame(now, i, What::Sent, &frame);
-                    verdict = verdict.and(self.monitor.sent(&mut frame, self.plan.stacks[i].mtu));
+                    verdict = verdict.and(self.monitor.sent(now, &mut frame, plan.mtu, &plan.tcp));
                     self.attacker.remember(&frame);
                     out.push(frame);
                 }
@@ -522,7 +523,8 @@ impl<'m> World<'m> {
                 let sides: Vec<_> = f.sides.iter().map(|s| (s.queued, s.acked, s.received, s.closed)).collect();
                 return Err(format!("flow {} hangs: (queued, acked, received, closed) {sides:?}", f.index));
             }
-            let doomed = |f: &Flow| f.over() || f.plan.ending == Ending::PathDies;
+            // Who is to be refused is, first.
+            let doomed = |f: &Flow| f.over() || f.plan.ending == Ending::PathDies && f.plan.opening != Opening::Refused;
             let dies = shared.flows.iter().all(doomed);
             drop(shared);
             if dies && self.dead_since.is_none() {

@@ -7,7 +7,7 @@ use luna_core::time::Duration;
 
 use super::flow::{Ending, FlowPlan, Opening, Reader, SERVER};
 use super::link::LinkConfig;
-use super::plan::{MS, Plan, Trouble, US};
+use super::plan::{MS, Plan, StackPlan, Trouble, US};
 use super::rng::Rng;
 
 /// Routers that say what they could not forward.
@@ -85,10 +85,32 @@ impl Plan {
         }
         for f in &mut self.flows {
             flow(rng, f, calm);
+            if !calm && f.ending == Ending::BothClose && rng.one_in(3) {
+                // About as long as the two FINs and their acknowledgments take.
+                let after = rng.below(farthest.unwrap_or(0) * 6 + 200 * US);
+                f.ending = Ending::Impatient(rng.below(2) as usize, after);
+            }
+            Self::ends_are_heard_of(&mut self.stacks, f);
         }
         if !calm && !dies && rng.one_in(6) {
             self.flood(rng, lossless);
         }
+    }
+
+    /// A reset that is lost is not sent again (RFC 9293 §3.10.5), nor is the end of who has forgotten it: a peer that only
+    /// waits learns of it by asking (§3.8.4), or by a limit of its own.
+    fn ends_are_heard_of(stacks: &mut [StackPlan], f: &FlowPlan) {
+        let peer = match f.ending {
+            Ending::Aborts(who, _) | Ending::ClosesEarly(who, _) | Ending::Revokes(who, _) => f.stacks[1 - who],
+            Ending::Impatient(who, _) => f.stacks[1 - who],
+            _ => return,
+        };
+        let tcp = &mut stacks[peer].tcp;
+        if tcp.keepalive_idle.is_zero() {
+            tcp.keepalive_idle = Duration::from_secs(10);
+            (tcp.keepalive_interval, tcp.keepalive_count) = (Duration::from_secs(2), 60);
+        }
+        tcp.fin_wait_2 = tcp.fin_wait_2.min(Duration::from_secs(30));
     }
 
     /// Whether the server of a flow may answer it with a cookie.
@@ -116,10 +138,14 @@ impl Plan {
         if lossless && rng.one_in(2) {
             // Slots that a flood took come back soon; whoever knocks meanwhile knocks again.
             let flows = self.flows.len();
+            // Who finds its table full cannot open at the same moment as its peer, which is refused then, and rightly.
+            let simultaneous =
+                self.flows.iter().any(|f| f.opening == Opening::Simultaneous && f.stacks.contains(&stack));
             let victim = &mut self.stacks[stack];
             victim.tcp.connect_timeout = Duration::from_secs(3);
             match rng.below(3) {
                 0 => victim.tcp.syn_cookies = false,
+                _ if simultaneous => {}
                 1 => victim.tables.connections = flows * 2 + 1,
                 _ => {
                     victim.tables.controls = flows * 2 + 1;

@@ -116,8 +116,7 @@ fn scripts(runner: &mut Runner) -> Result<Outcome> {
 }
 
 fn simulation(runner: &mut Runner) -> Result<Outcome> {
-    let (first, seeds) = (sim::FIRST_FOR_TEST.to_string(), sim::SEEDS_FOR_TEST.to_string());
-    runner.run(sim::simulator(&["--from", &first, "--seeds", &seeds]))?;
+    runner.run(sim::simulator(&["--seeds", &sim::SEEDS_FOR_TEST.to_string()]))?;
     Ok(Outcome::Done)
 }
 
