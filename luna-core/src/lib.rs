@@ -13,8 +13,27 @@
 //!
 //! Absent on purpose: an operating system, a heap, globals, threads, clocks, and panics on anything from the wire.
 
+/// The border to a stage of the loop: nothing without the feature `cycles`.
+macro_rules! stage {
+    // Keeps the stage on this side of it, to go back to.
+    ($before:ident = $to:expr, $stage:ident) => {
+        #[cfg(feature = "cycles")]
+        let $before = $to.enter($crate::cycles::Stage::$stage);
+    };
+    ($to:expr, $stage:ident) => {
+        #[cfg(feature = "cycles")]
+        $to.enter($crate::cycles::Stage::$stage);
+    };
+    ($to:expr; back to $before:ident) => {
+        #[cfg(feature = "cycles")]
+        $to.enter($before);
+    };
+}
+
 mod counters;
 mod crc32c;
+#[cfg(feature = "cycles")]
+pub mod cycles;
 mod fmt;
 pub mod nic;
 pub mod rpc;

@@ -168,6 +168,8 @@ impl Driver for KernelStack {
             drops: net.refusals(),
             queue: net.io_counters(),
             copies: CopyReport::default(),
+            #[cfg(feature = "cycles")]
+            cycles: None,
         }
     }
 

@@ -10,6 +10,8 @@
 
 pub mod client;
 pub mod clock;
+#[cfg(feature = "cycles")]
+pub mod cycles;
 #[cfg(feature = "dpdk")]
 pub mod dpdk;
 #[cfg(feature = "dpdk")]

@@ -157,4 +157,9 @@ pub trait Driver {
     fn report(&self) -> StackReport;
     /// Memory for payload that this transport sends without copying.
     fn payload_pool(&self) -> &'static luna_core::zbuf::Pool;
+    /// Counts cycles by stage from now on, in one turn of `every`, or no more. A transport without Luna's loop has no stages.
+    #[cfg(feature = "cycles")]
+    fn count_cycles(&mut self, every: Option<u32>) {
+        let _ = every;
+    }
 }

@@ -55,6 +55,8 @@ pub struct LunaStack<Q> {
     nic: String,
     port: PortReport,
     idle_until: Instant,
+    #[cfg(feature = "cycles")]
+    count: bool,
 }
 
 impl<Q: NicQueue> LunaStack<Q> {
@@ -77,7 +79,18 @@ impl<Q: NicQueue> LunaStack<Q> {
                 return Err(port(&"more peers than the neighbour table holds"));
             }
         }
-        Ok(Self { stack, path, clock, kernel, payload, nic, port: port_report, idle_until: Instant::ZERO })
+        Ok(Self {
+            stack,
+            path,
+            clock,
+            kernel,
+            payload,
+            nic,
+            port: port_report,
+            idle_until: Instant::ZERO,
+            #[cfg(feature = "cycles")]
+            count: false,
+        })
     }
 
     /// Accepts connections to `addr`; an unspecified address stands for all of the port's.
@@ -154,6 +167,8 @@ impl<Q: NicQueue> Driver for LunaStack<Q> {
             drops: Counters::new(),
             queue: queue_counters(&queue),
             copies: CopyReport::new(tx, c.bytes_out, queue.rx_copied.bytes, c.bytes_in),
+            #[cfg(feature = "cycles")]
+            cycles: self.count.then(|| self.stack.cycles().into()),
         };
         for (name, value) in c.iter() {
             match name {
@@ -168,6 +183,12 @@ impl<Q: NicQueue> Driver for LunaStack<Q> {
 
     fn payload_pool(&self) -> &'static Pool {
         self.payload
+    }
+
+    #[cfg(feature = "cycles")]
+    fn count_cycles(&mut self, every: Option<u32>) {
+        self.count = every.is_some();
+        self.stack.count_cycles(every.map(crate::cycles::counter));
     }
 }
 

@@ -411,6 +411,12 @@ impl<C: Driver, S: Driver> Driver for Both<C, S> {
     fn payload_pool(&self) -> &'static luna_core::zbuf::Pool {
         self.client.payload_pool()
     }
+
+    #[cfg(feature = "cycles")]
+    fn count_cycles(&mut self, every: Option<u32>) {
+        self.client.count_cycles(every);
+        self.server.count_cycles(every);
+    }
 }
 
 /// Server and client on this thread.

@@ -1,5 +1,7 @@
 //! One connection's RPC session with its memory, and what of the receive window it keeps.
 
+#[cfg(feature = "cycles")]
+use luna_core::rpc::ByteStream as _;
 use luna_core::rpc::{CallSlot, DetachedSlot, Handler, Session, SessionConfig, SessionError};
 use luna_core::zbuf::Zbuf;
 
@@ -60,7 +62,12 @@ impl Peer {
         data: Zbuf,
         handler: &mut H,
     ) -> Result<u32, SessionError> {
-        match self.session.try_keep(data) {
+        #[cfg(feature = "cycles")]
+        let before = link.stream(self.conn).enter(luna_core::cycles::Stage::Rpc);
+        let kept = self.session.try_keep(data);
+        #[cfg(feature = "cycles")]
+        link.stream(self.conn).enter(before);
+        match kept {
             Ok(more) => {
                 self.charged += more;
                 Ok(more)

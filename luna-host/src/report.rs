@@ -156,6 +156,10 @@ pub struct StackReport {
     pub queue: Counters,
     /// Copies of payload.
     pub copies: CopyReport,
+    /// Cycles by stage, when they were counted.
+    #[cfg(feature = "cycles")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cycles: Option<crate::cycles::CycleTable>,
 }
 
 impl StackReport {
@@ -167,6 +171,10 @@ impl StackReport {
         self.tcp.others.add(&other.tcp.others);
         self.drops.add(&other.drops);
         self.queue.add(&other.queue);
+        #[cfg(feature = "cycles")]
+        if let Some((sum, more)) = self.cycles.as_mut().zip(other.cycles.as_ref()) {
+            sum.add(more);
+        }
         self.recount_copies(
             sum(self.copies.tx_bytes, other.copies.tx_bytes),
             sum(self.copies.rx_bytes, other.copies.rx_bytes),
@@ -182,6 +190,10 @@ impl StackReport {
         self.tcp.others.subtract(&before.tcp.others);
         self.drops.subtract(&before.drops);
         self.queue.subtract(&before.queue);
+        #[cfg(feature = "cycles")]
+        if let Some((now, before)) = self.cycles.as_mut().zip(before.cycles.as_ref()) {
+            *now = now.since(before);
+        }
         self.recount_copies(
             less(self.copies.tx_bytes, before.copies.tx_bytes),
             less(self.copies.rx_bytes, before.copies.rx_bytes),
@@ -200,14 +212,19 @@ impl StackReport {
 
 impl fmt::Display for StackReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { stack, nic, port: _, tcp, drops, queue, copies } = self;
+        let Self { stack, nic, port: _, tcp, drops, queue, copies, .. } = self;
         let show = |v: Option<u64>| v.map_or_else(|| "n/a".to_owned(), |v| v.to_string());
         writeln!(f, "  stack            {stack}{}", nic.as_ref().map_or(String::new(), |n| format!(" on {n}")))?;
         writeln!(f, "  retransmissions  {} (timeouts {})", show(tcp.retransmits), show(tcp.rtos))?;
         writeln!(f, "  copies per byte  {copies}")?;
         writeln!(f, "  tcp              {}", tcp.others)?;
         writeln!(f, "  drops            {drops}")?;
-        write!(f, "  queue            {queue}")
+        write!(f, "  queue            {queue}")?;
+        #[cfg(feature = "cycles")]
+        if let Some(cycles) = &self.cycles {
+            write!(f, "\n{cycles}")?;
+        }
+        Ok(())
     }
 }
 

@@ -45,8 +45,8 @@ fn knbench_in_memory_needs_nothing_copies_nothing_and_reports_both_sides() {
     assert!(number(&report, "/client/queue/tx_frames") > number(&report, "/requests"));
 }
 
-#[test]
-fn knbench_in_one_thread() {
+/// One that this process may run on.
+fn an_allowed_cpu() -> String {
     let cpu = (0..1024).find(|cpu| {
         let list = fs::read_to_string("/proc/self/status").unwrap();
         let allowed = list.lines().find_map(|l| l.strip_prefix("Cpus_allowed_list:")).unwrap().trim().to_owned();
@@ -55,11 +55,41 @@ fn knbench_in_one_thread() {
             (a.parse::<u32>().unwrap()..=b.parse().unwrap()).contains(cpu)
         })
     });
-    let cpu = cpu.unwrap().to_string();
+    cpu.unwrap().to_string()
+}
+
+#[test]
+fn knbench_in_one_thread() {
+    let cpu = an_allowed_cpu();
     let args = ["knbench", "--cpu", &cpu, "--duration", "200ms", "--warmup", "0s", "--iodepth", "16", "--json"];
     let report = json(&args);
     check(&report, 4096.0);
     assert_eq!(number(&report, "/client/queue/tx_dropped"), 0.0);
+}
+
+/// Sums, and that every stage but checksums, which the pair does not need, took something.
+#[cfg(feature = "cycles")]
+#[test]
+fn knbench_counts_cycles_by_stage_at_both_ends() {
+    let cpu = an_allowed_cpu();
+    let args = ["knbench", "--cpu", &cpu, "--duration", "300ms", "--warmup", "0s", "--cycles=4", "--json"];
+    let report = json(&args);
+    check(&report, 4096.0);
+    for (side, rpcs) in [("client", "/rpc/responses"), ("server", "/server_rpc/requests")] {
+        let cycles = &report[side]["cycles"];
+        assert_eq!(number(cycles, "/rpcs"), number(&report, rpcs));
+        assert!(number(cycles, "/turns_stamped") * 3.0 < number(cycles, "/turns"), "{cycles}");
+        let stages = cycles["stages_per_rpc"].as_object().unwrap();
+        let sum: f64 = stages.values().filter_map(Value::as_f64).sum();
+        assert!((sum - number(cycles, "/per_rpc")).abs() < 1.0, "{cycles}");
+        assert!(sum > 500.0, "an RPC takes some time: {cycles}");
+        for stage in ["driver rx", "TCP in", "RPC", "application", "TCP out", "driver tx"] {
+            assert!(stages[stage].as_f64().unwrap() > 0.0, "{stage}: {cycles}");
+        }
+    }
+    let told = output(&["knbench", "--cpu", &cpu, "--duration", "100ms", "--warmup", "0s", "--cycles"]);
+    let text = String::from_utf8(told.stdout).unwrap();
+    assert_eq!(text.matches("cycles per RPC").count(), 2, "of both ends: {text}");
 }
 
 #[test]

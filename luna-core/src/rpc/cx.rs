@@ -79,7 +79,10 @@ impl<S: ByteStream> SessionCx<'_, '_, S> {
         deadline: Option<Duration>,
         user: u64,
     ) -> Result<CallId, CallError> {
-        self.core.call(self.stream, method, metadata, payload, deadline, user)
+        stage!(before = self.stream, Rpc);
+        let called = self.core.call(self.stream, method, metadata, payload, deadline, user);
+        stage!(self.stream; back to before);
+        called
     }
 
     /// Gives up a call: tells the server, and ends the call with [`RpcError::Cancelled`](super::RpcError::Cancelled)
@@ -98,7 +101,10 @@ impl<S: ByteStream> SessionCx<'_, '_, S> {
         if !self.in_request {
             return Err(ReplyError::NothingToAnswer);
         }
-        self.core.reply(self.stream, status, metadata, payload)
+        stage!(before = self.stream, Rpc);
+        let replied = self.core.reply(self.stream, status, metadata, payload);
+        stage!(self.stream; back to before);
+        replied
     }
 
     /// Answers with nothing but a status.
@@ -133,7 +139,10 @@ impl<S: ByteStream> SessionCx<'_, '_, S> {
         metadata: &[u8],
         payload: &mut VecView<Frag>,
     ) -> Result<(), ReplyError> {
-        self.core.reply_detached(self.stream, reply, status, metadata, payload)
+        stage!(before = self.stream, Rpc);
+        let replied = self.core.reply_detached(self.stream, reply, status, metadata, payload);
+        stage!(self.stream; back to before);
+        replied
     }
 
     /// Asks the peer for a sign of life: [`Handler::on_pong`](super::Handler::on_pong) with the same nonce.

@@ -130,11 +130,16 @@ impl<'m> Session<'m> {
         stream: &mut S,
         handler: &mut H,
     ) -> Result<(), SessionError> {
-        if self.rx.keeps(data.len()) {
-            let kept = self.rx.keep(data, stream, &mut self.core.counters.copy_break);
-            return if kept.is_ok() { Ok(()) } else { self.fragmented(stream, handler) };
-        }
-        self.take_frames(data, stream, handler)
+        stage!(before = stream, Rpc);
+        let taken = if !self.rx.keeps(data.len()) {
+            self.take_frames(data, stream, handler)
+        } else if self.rx.keep(data, stream, &mut self.core.counters.copy_break).is_ok() {
+            Ok(())
+        } else {
+            self.fragmented(stream, handler)
+        };
+        stage!(stream; back to before);
+        taken
     }
 
     /// The shortest way for bytes that arrived: when there is nothing to do but to keep them, the bytes of memory that

@@ -51,4 +51,12 @@ pub trait ByteStream {
 
     /// The time of this turn.
     fn now(&self) -> Instant;
+
+    /// The border to a stage of the loop ([`crate::cycles`]). Returns the stage on this side of it. A stream that counts no
+    /// cycles has none.
+    #[cfg(feature = "cycles")]
+    #[inline(always)]
+    fn enter(&mut self, stage: crate::cycles::Stage) -> crate::cycles::Stage {
+        stage
+    }
 }

@@ -65,7 +65,10 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let window = (edge.distance_from(c.rcv_nxt) >> c.rcv_scale).min(0xffff) as u16;
         let ts = (c.tsval(self.now_ms), c.ts_recent);
         let Some(template) = &mut c.cold.template else { return false };
-        if !template.prepare_plain(c.rcv_nxt, window, ts) {
+        stage!(self.cycles, Header);
+        let prepared = template.prepare_plain(c.rcv_nxt, window, ts);
+        stage!(self.cycles, TcpOut);
+        if !prepared {
             return false;
         }
         let mss = u32::from(c.mss);
@@ -102,11 +105,13 @@ impl<Q: NicQueue> Stack<'_, Q> {
                 most = sent - sent % mss;
                 continue;
             }
+            stage!(self.cycles, Header);
             if let Some(out) = header.bytes_mut().first_chunk_mut() {
                 template.emit_plain(out, seq, sent == unsent, sent as u16);
             }
             let mut header = header.into_buf();
             if !offload {
+                stage!(self.cycles, Checksum);
                 let pseudo = template.pseudo_sum(32 + sent);
                 write_tcp_checksum(&mut header, L4, 0);
                 let tcp = header.get(L4..).unwrap_or_default();
@@ -116,7 +121,10 @@ impl<Q: NicQueue> Stack<'_, Q> {
             let segment_size = if large { c.mss } else { 0 };
             let meta =
                 TxMeta { l2_len: 14, l3_len: 20, l4_len: 32, ipv6: false, offload_checksum: offload, segment_size };
-            if queue.tx(header, &frags, meta).is_err() {
+            stage!(self.cycles, DriverTx);
+            let refused = queue.tx(header, &frags, meta).is_err();
+            stage!(self.cycles, TcpOut);
+            if refused {
                 break;
             }
             // A record holds segments of one size: only its last may be shorter.

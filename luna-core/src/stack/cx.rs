@@ -239,7 +239,10 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
     /// [`SendError`]; `iov` is untouched.
     #[inline]
     pub fn send(&mut self, conn: ConnId, iov: &mut VecView<Frag>, token: u64) -> Result<(), SendError> {
-        self.queue(conn, [&[], &[]], iov, Some(token))
+        stage!(before = self.stack.cycles, TcpOut);
+        let queued = self.queue(conn, [&[], &[]], iov, Some(token));
+        stage!(self.stack.cycles; back to before);
+        queued
     }
 
     /// Queues the two parts of `head`, which are copied, and then all of `iov`, or nothing: a message of a protocol above.
@@ -256,10 +259,14 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
         iov: &mut VecView<Frag>,
         token: Option<u64>,
     ) -> Result<(), SendError> {
+        stage!(before = self.stack.cycles, TcpOut);
         if token.is_none() && head[1].is_empty() && self.queue_usual(conn, head[0], iov) {
+            stage!(self.stack.cycles; back to before);
             return Ok(());
         }
-        self.queue_message(conn, head, iov, token)
+        let queued = self.queue_message(conn, head, iov, token);
+        stage!(self.stack.cycles; back to before);
+        queued
     }
 
     /// A message of our own objs, whose end nobody waits for, with all the room that it needs. False: nothing was done.
@@ -506,6 +513,13 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
         let slot = self.stack.slot_of(conn)?;
         let path = self.stack.conns.at(slot).path;
         self.stack.paths.get(usize::from(path)).map(|p| p.queue.header_pool()).ok_or(Stale)
+    }
+
+    /// The border to a stage of the layers above, within a callback. Returns the stage on this side of it.
+    #[cfg(feature = "cycles")]
+    #[inline(always)]
+    pub fn enter(&mut self, stage: crate::cycles::Stage) -> crate::cycles::Stage {
+        self.stack.cycles.enter(stage)
     }
 
     /// Counters of the stack.

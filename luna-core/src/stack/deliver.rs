@@ -72,7 +72,9 @@ impl<Q: NicQueue> Stack<'_, Q> {
             c.flags.set_aborting(true);
             return;
         }
+        stage!(self.cycles, Application);
         let Retained(n) = app.on_data(&mut Cx { stack: self }, id, data);
+        stage!(self.cycles, TcpIn);
         if n > 0 {
             let c = self.conns.at_mut(slot);
             c.rcv_held = c.rcv_held.saturating_add(n);
@@ -111,7 +113,11 @@ impl<Q: NicQueue> Stack<'_, Q> {
             }
             match c.send.release_acked(&mut self.sends, c.snd_una) {
                 Acked::NoMore => break,
-                Acked::Send(token) => app.on_released(&mut Cx { stack: self }, id, token, Released::Acked),
+                Acked::Send(token) => {
+                    stage!(self.cycles, Application);
+                    app.on_released(&mut Cx { stack: self }, id, token, Released::Acked);
+                    stage!(self.cycles, TcpIn);
+                }
                 Acked::Foreign => self.linger_first(slot, id),
             }
         }

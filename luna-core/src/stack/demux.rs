@@ -23,12 +23,14 @@ impl<Q: NicQueue> Stack<'_, Q> {
     #[inline(always)]
     pub(super) fn run<A: App<Q>>(&mut self, path: u8, burst: &mut RxBurst, app: &mut A) -> bool {
         let Some(frame) = burst.peek(0) else { return false };
+        stage!(self.cycles, Parse);
         let slot = self.last;
         if slot != NIL
             && (frame.meta.checksum.is_good() || self.verified(slot, frame))
             && let Some(seg) = PlainSegment::read(&frame.data)
         {
             let now_ms = self.now_ms;
+            stage!(self.cycles, TcpIn);
             let conn = self.conns.at_mut(slot);
             if conn.key.is_v4(seg.addrs, seg.ports) && conn.predicted(&seg) {
                 conn.ts_recent_ms = now_ms;
@@ -100,11 +102,13 @@ impl<Q: NicQueue> Stack<'_, Q> {
 
     #[inline(never)]
     fn frame_parsed<A: App<Q>>(&mut self, path: u8, frame: RxFrame, app: &mut A) {
+        stage!(self.cycles, Parse);
         let packet = match TcpPacket::parse_frame(&frame.data, frame.meta.checksum) {
             Ok(packet) => packet,
             Err(ParseError::NotTcp) => return self.not_tcp(path, &frame.data, app),
             Err(e) => return self.counters.malformed(e),
         };
+        stage!(self.cycles, Demultiplex);
         self.counters.segments_in += 1;
         let key = FlowKey::new(packet.src, packet.dst, packet.tcp.src_port, packet.tcp.dst_port);
         let slot = if self.last != NIL && self.conns.at(self.last).key.matches(&key) {
@@ -135,6 +139,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         if self.conns.at(slot).owes_other_echo(&packet) {
             self.ack_at_once(slot);
         }
+        stage!(self.cycles, TcpIn);
         let our_mss = self.our_mss(slot, &packet);
         let (conn, mut env) = self.split(slot);
         let outcome = conn.input(&mut env, &packet, frame.data, our_mss);

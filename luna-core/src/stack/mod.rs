@@ -164,6 +164,8 @@ pub struct Stack<'m, Q> {
     /// Timers have not fired since that hold began: no other begins before.
     hold_spent: bool,
     frags: OwnFrags,
+    #[cfg(feature = "cycles")]
+    cycles: crate::cycles::Cycles,
 }
 
 #[derive(Clone, Copy)]
@@ -229,6 +231,8 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
             hold_until: Instant::ZERO,
             hold_spent: false,
             frags: OwnFrags::new(),
+            #[cfg(feature = "cycles")]
+            cycles: crate::cycles::Cycles::new(),
         })
     }
 
@@ -245,6 +249,8 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
 
     /// Takes in what arrived, up to about `budget` frames, lets `app` act on it, sends what is to be sent, fires timers.
     pub fn turn<A: App<Q>>(&mut self, now: Instant, budget: usize, app: &mut A) -> Turn {
+        #[cfg(feature = "cycles")]
+        self.cycles.begin();
         let jumped = now.since(self.turned) > Duration::from_nanos(self.config.tcp.min_rto.as_nanos() / 2);
         if jumped && self.was_busy && !self.hold_spent {
             // The last turn took that long (a callback, a stolen CPU), and all that it sent bears its first moment.
@@ -281,11 +287,16 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
         if !self.pace.is_empty() {
             self.resume_paced();
         }
+        stage!(self.cycles, TcpOut);
         let sent = self.flush_dirty(app);
+        stage!(self.cycles, DriverTx);
         for path in &mut self.paths {
             path.queue.flush();
         }
+        stage!(self.cycles, Loop);
         self.was_busy = frames > 0 || sent || !drained;
+        #[cfg(feature = "cycles")]
+        self.cycles.end(self.was_busy || fired);
         if self.was_busy || fired || self.stalled_busy || self.linger.head != NIL {
             Turn::Busy
         } else {
@@ -300,19 +311,25 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
         let mut burst = RxBurst::new();
         loop {
             let Some(p) = self.paths.get_mut(path) else { return true };
+            stage!(self.cycles, DriverRx);
             p.queue.rx_burst(&mut burst);
             let n = burst.len();
             if n == 0 {
+                stage!(self.cycles, DriverTx);
                 p.queue.reap();
+                stage!(self.cycles, Loop);
                 return true;
             }
             while self.run(path as u8, &mut burst, app) {}
             burst.clear();
+            stage!(self.cycles, TcpOut);
             self.flush_dirty(app);
+            stage!(self.cycles, DriverTx);
             if let Some(p) = self.paths.get_mut(path) {
                 p.queue.flush();
                 p.queue.reap();
             }
+            stage!(self.cycles, Loop);
             *frames += n;
             if n < RX_BURST {
                 return true;
@@ -329,6 +346,19 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
         self.now_ms = self.now.as_millis_u32();
         self.was_busy = true;
         Cx { stack: self }
+    }
+
+    /// Counts cycles by stage from now on, or no more. What was counted before is forgotten.
+    #[cfg(feature = "cycles")]
+    pub fn count_cycles(&mut self, counter: Option<crate::cycles::CycleCounter>) {
+        self.cycles.set(counter);
+    }
+
+    /// What was counted since.
+    #[cfg(feature = "cycles")]
+    #[must_use]
+    pub fn cycles(&self) -> crate::cycles::CycleReport {
+        self.cycles.report()
     }
 
     /// Counters of the stack.

@@ -133,6 +133,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         if piece.fin && sent == piece.len {
             head.flags = head.flags.union(TcpFlags::FIN);
         }
+        stage!(before = self.cycles, Header);
         if let Some(out) = header.get_mut(..header_len) {
             template.emit(out, &head, sent);
         }
@@ -140,12 +141,15 @@ impl<Q: NicQueue> Stack<'_, Q> {
         // No device finds TCP behind a shim.
         let offload = caps.tx_checksum && shim.is_empty();
         insert_shim(template, &mut header, tcp_header_len, ipv6, &shim);
+        stage!(self.cycles, Checksum);
         finish_checksum(template, &mut header, &self.frags, tcp_header_len as u32 + sent, shim.len(), offload);
         let meta = meta(template, tcp_header_len, ipv6, path.config.vlan.is_some(), offload);
         let refused = {
             let lent: TxFrags<'_> = self.frags.iter().map(Frag::lend).collect();
+            stage!(self.cycles, DriverTx);
             path.queue.tx(header, &lent, meta).is_err()
         };
+        stage!(self.cycles; back to before);
         self.frags.clear();
         if refused {
             self.counters.tx_queue_full += 1;
@@ -252,6 +256,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
             self.counters.no_header_obj += 1;
             return false;
         }
+        stage!(before = self.cycles, Header);
         if let Some(out) = header.get_mut(..header_len) {
             template.emit(out, head, 0);
         }
@@ -259,9 +264,13 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let ipv6 = template.l2l3_len() - if vlan { 18 } else { 14 } == 40;
         let offload = caps.tx_checksum && shim.is_empty();
         insert_shim(template, &mut header, tcp_header_len, ipv6, shim);
+        stage!(self.cycles, Checksum);
         finish_checksum(template, &mut header, &[], tcp_header_len as u32, shim.len(), offload);
         let meta = meta(template, tcp_header_len, ipv6, vlan, offload);
-        if path.queue.tx(header, &[], meta).is_err() {
+        stage!(self.cycles, DriverTx);
+        let refused = path.queue.tx(header, &[], meta).is_err();
+        stage!(self.cycles; back to before);
+        if refused {
             self.counters.tx_queue_full += 1;
             return false;
         }

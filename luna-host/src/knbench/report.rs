@@ -109,6 +109,8 @@ impl Report {
             }
         }
         let client = client.unwrap_or_default();
+        #[cfg(feature = "cycles")]
+        let (client, server) = with_rpcs(client, server, &rpc, server_rpc.as_ref());
         let requests = latencies.count() - unfinished;
         let seconds = cpu.as_secs_f64();
         let rps = if elapsed > Duration::ZERO { requests as f64 / elapsed.as_secs_f64() } else { 0.0 };
@@ -132,6 +134,23 @@ impl Report {
             config,
         }
     }
+}
+
+/// Cycles are per RPC: those that this side's sessions had answers to, and those that the server's answered.
+#[cfg(feature = "cycles")]
+fn with_rpcs(
+    mut client: StackReport,
+    mut server: Option<StackReport>,
+    rpc: &Counters,
+    server_rpc: Option<&Counters>,
+) -> (StackReport, Option<StackReport>) {
+    if let Some(cycles) = &mut client.cycles {
+        cycles.spent_on(rpc.get("responses").unwrap_or(0));
+    }
+    if let Some(cycles) = server.as_mut().and_then(|s| s.cycles.as_mut()) {
+        cycles.spent_on(server_rpc.and_then(|c| c.get("requests")).unwrap_or(0));
+    }
+    (client, server)
 }
 
 /// Nanoseconds for people.

@@ -190,4 +190,10 @@ impl<Q: NicQueue> ByteStream for CxStream<'_, '_, '_, Q> {
     fn now(&self) -> Instant {
         self.cx.now()
     }
+
+    #[cfg(feature = "cycles")]
+    #[inline(always)]
+    fn enter(&mut self, stage: luna_core::cycles::Stage) -> luna_core::cycles::Stage {
+        self.cx.enter(stage)
+    }
 }

@@ -40,6 +40,7 @@ pub(crate) const STEPS: &[Step] = &[
     dpdk_step("tests", "unit, property and system tests that need no DPDK", tests),
     step("scripts", "packet scripts, counted by RFC", scripts),
     step("sim", "the simulator: whole stacks over a network that misbehaves, some hundred seeds", simulation),
+    step("cycles", "cycles by stage of the loop: exact with a counter by hand, and as the command prints them", cycles),
     step("doc-tests", "examples in the documentation", doc_tests),
     dpdk_step("tests-dpdk", "tests over DPDK ports: memif, virtio_user, AF_XDP", tests_dpdk),
     dpdk_step("arm-linux", "luna-host for Linux on ARM: unit tests and an RPC run under QEMU's user mode", arm_linux),
@@ -117,6 +118,15 @@ fn scripts(runner: &mut Runner) -> Result<Outcome> {
 
 fn simulation(runner: &mut Runner) -> Result<Outcome> {
     runner.run(sim::simulator(&["--seeds", &sim::SEEDS_FOR_TEST.to_string()]))?;
+    Ok(Outcome::Done)
+}
+
+fn cycles(runner: &mut Runner) -> Result<Outcome> {
+    let selection = ["-p", "luna-core", "-p", "luna-host", "--features", "luna-core/cycles,luna-host/cycles"];
+    let args = [&["clippy", "--all-targets"], &selection[..], &["--", "-D", "warnings"]].concat();
+    runner.run(cargo(&args))?;
+    // A filter: what the feature does not touch was tested without it.
+    runner.run_tests(cargo(&[&["test", "--lib", "--tests"], &selection[..], &["--", "cycles"]].concat()))?;
     Ok(Outcome::Done)
 }
 

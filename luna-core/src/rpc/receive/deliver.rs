@@ -96,7 +96,9 @@ impl Session<'_> {
             deadline: some_deadline(rx.deadline),
             payload: &mut rx.gather.chunks,
         };
+        stage!(stream, Application);
         handler.on_request(&mut core.request_cx(stream), request);
+        stage!(stream, Rpc);
         rx.gather.clear();
         core.require_answer(stream)
     }
@@ -113,7 +115,9 @@ impl Session<'_> {
                 payload: &mut rx.gather.chunks,
                 streamed: rx.sink == Sink::Response,
             };
+            stage!(stream, Application);
             handler.on_response(&mut core.cx(stream), CallId(header.id), call.user(), Ok(response));
+            stage!(stream, Rpc);
         } else {
             // It was waiting when the head arrived.
             core.counters.stale_responses += 1;

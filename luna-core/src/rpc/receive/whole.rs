@@ -94,7 +94,9 @@ impl Session<'_> {
             deadline: some_deadline(deadline),
             payload: &mut rx.gather.chunks,
         };
+        stage!(stream, Application);
         handler.on_request(&mut core.request_cx(stream), request);
+        stage!(stream, Rpc);
         rx.gather.clear();
         core.require_answer(stream)
     }
@@ -106,7 +108,9 @@ impl Session<'_> {
             core.counters.responses += 1;
             let payload = &mut rx.gather.chunks;
             let response = Response { status: header.status, metadata: &[], payload, streamed: false };
+            stage!(stream, Application);
             handler.on_response(&mut core.cx(stream), CallId(header.id), call.user(), Ok(response));
+            stage!(stream, Rpc);
         } else {
             core.counters.stale_responses += 1;
             core.counters.discarded_bytes += u64::from(header.payload_len);

@@ -5,6 +5,8 @@ mod bottleneck;
 mod close;
 mod congestion;
 mod cookies;
+#[cfg(feature = "cycles")]
+mod cycles;
 mod dropped;
 mod duplicates;
 mod foreign;

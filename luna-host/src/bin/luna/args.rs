@@ -148,6 +148,11 @@ pub(crate) struct KnbenchArgs {
     /// Connections of each thread
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4_096))]
     pub(crate) connections: u32,
+    /// Count cycles by stage of Luna's loop, in one turn of N; the server's too where it shares the thread (--cpu, no
+    /// --connect)
+    #[cfg(feature = "cycles")]
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "16", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) cycles: Option<u32>,
     /// Give every request other bytes, and compare every response with them
     #[arg(long)]
     pub(crate) verify: bool,

@@ -90,6 +90,8 @@ impl Worker<'_> {
             verify: self.args.verify,
         };
         let quiet = self.args.transport.json || self.thread > 0;
+        #[cfg(feature = "cycles")]
+        driver.count_cycles(self.args.cycles);
         let before = driver.report();
         let mut bench = Knbench::new(config, driver.payload_pool(), gate)?;
         let mut progress = Progress::run("connecting".into(), quiet);
