@@ -76,6 +76,12 @@ impl Mmio {
         Some(Self { base: unsafe { self.base.add(offset) }, len })
     }
 
+    /// Where it begins, for crates that bring a layout of the registers of their own.
+    #[must_use]
+    pub const fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
     /// The register at `offset`; `None` when it is outside or misaligned.
     #[inline(always)]
     fn at<T>(&self, offset: usize) -> Option<UniqueMmioPointer<'_, ReadPureWrite<T>>> {

@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use luna_core::nic::NicQueue as _;
+use luna_core::nic::NicQueue;
 use luna_core::stack::{CLIENT_PORTS, Cidr, PathConfig};
 use luna_core::tcp::TcpConfig;
 use luna_core::wire::MacAddr;
@@ -140,8 +140,17 @@ impl DpdkSeed {
     /// # Errors
     /// [`DpdkError`].
     pub fn open(self) -> Result<LunaStack<DpdkQueue>, DpdkError> {
+        self.open_wrapped(|queue| queue)
+    }
+
+    /// The same with a queue of the caller's around the port's.
+    ///
+    /// # Errors
+    /// [`DpdkError`].
+    pub fn open_wrapped<Q: NicQueue>(self, wrap: impl FnOnce(DpdkQueue) -> Q) -> Result<LunaStack<Q>, DpdkError> {
         let Self { queue, payload, listen, nic, path, neighbors, kernel, tcp, capacity } = self;
         let (queue, payload) = Self::activate(queue, payload)?;
+        let queue = wrap(queue);
         let mut stack = LunaStack::new(queue, LunaConfig { nic, path, neighbors, kernel, tcp, capacity, payload })?;
         if let Some(listen) = listen {
             stack.listen(listen)?;

@@ -115,6 +115,11 @@ impl<Q: NicQueue> LunaStack<Q> {
         &mut self.stack
     }
 
+    /// Its queue, for tests and tools.
+    pub fn queue(&mut self) -> Option<&mut Q> {
+        self.stack.queue_mut(self.path)
+    }
+
     fn learn(&mut self) {
         if let Some(kernel) = &self.kernel {
             while let Some(update) = kernel.poll() {

@@ -14,7 +14,7 @@ use crate::process;
 mod tests;
 
 /// Names of our namespaces: this, the process id, and the side.
-const PREFIX: &str = "luna-demo-";
+pub(crate) const PREFIX: &str = "luna-demo-";
 
 /// One end: a namespace with one interface of the pair in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -201,16 +201,16 @@ impl End {
     }
 }
 
-fn ip(args: &[&str]) -> Result<String> {
+pub(crate) fn ip(args: &[&str]) -> Result<String> {
     process::output("ip", args)
 }
 
-fn exists(namespace: &str) -> bool {
+pub(crate) fn exists(namespace: &str) -> bool {
     Path::new("/run/netns").join(namespace).exists()
 }
 
 /// Removes namespaces of runs that are no more.
-fn sweep() -> Result<()> {
+pub(crate) fn sweep() -> Result<()> {
     let Ok(entries) = fs::read_dir("/run/netns") else {
         return Ok(());
     };

@@ -70,6 +70,10 @@ pub(crate) const CROSS_COMPILER: &[Requirement] = &[
     need("lld", "a linker for every target", Probe::Program("ld.lld")),
 ];
 
+/// What lints with that compiler.
+pub(crate) const CROSS_LINTER: &[Requirement] =
+    &[need("rust-web-clippy", "lints for that compiler", Probe::File("/usr/bin/cargo-clippy"))];
+
 /// What builds and runs programs for Linux on ARM.
 pub(crate) const ARM_LINUX: &[Requirement] = &[
     need("gcc-aarch64-linux-gnu", "compiles and links for ARM", Probe::Program("aarch64-linux-gnu-gcc")),

@@ -9,7 +9,7 @@ use aarch64_rt::{InitialPagetable, entry, exception_handlers, initial_pagetable}
 use luna_dpu::arena::Arena;
 use luna_dpu::control::NetArgs;
 use luna_dpu::devicetree::{Conduit, DeviceTree};
-use luna_dpu::machine::{self, Exceptions, ExitBy, console};
+use luna_dpu::machine::{self, Exceptions, ExitBy, Nap, console};
 use luna_dpu::mmio::Mmio;
 use luna_dpu::node::{Die, Rings, Settings};
 use luna_dpu::say;
@@ -44,6 +44,9 @@ const RAM: usize = GIB;
 /// As much RAM as the table maps.
 const MOST_RAM: usize = GIB;
 const UART: usize = 0x0900_0000;
+/// GICv3: distributor; a redistributor's two frames for each core.
+const GIC: (usize, usize) = (0x0800_0000, 0x1_0000);
+const GIC_CORES: (usize, usize) = (0x080a_0000, 0x2_0000);
 /// Rings and control structures of all devices.
 const RINGS: usize = 1 << 20;
 /// Descriptors of a receive and of a transmit ring.
@@ -67,6 +70,12 @@ fn device(address: usize, len: usize) -> Mmio {
     // SAFETY: this file's constants and BARs that were given addresses of the PCI window: device memory for good, of which
     // nothing else in the program makes references.
     unsafe { Mmio::new(base, len) }
+}
+
+/// What lets core `id` sleep.
+fn nap(id: u8) -> Option<Nap> {
+    let (base, len) = GIC_CORES;
+    Nap::new(&device(GIC.0, GIC.1), &device(base + usize::from(id) * len, len))
 }
 
 fn main(_: u64, _: u64, _: u64, _: u64) -> ! {

@@ -6,10 +6,16 @@ mod console;
 mod cpu;
 mod exception;
 mod exit;
+#[cfg(feature = "defmt")]
+mod log;
+mod nap;
 mod random;
+mod tell;
 
 pub use console::{Console, console};
 pub use cpu::{Level, core_id, counter, counter_frequency, enable_simd, level, wait_for_event};
 pub use exception::Exceptions;
 pub use exit::{EXIT_PANIC, ExitBy, exit, exit_by};
+pub use nap::{Idler, Nap};
 pub use random::hardware_random;
+pub use tell::tell;

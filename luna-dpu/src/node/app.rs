@@ -11,7 +11,8 @@ use luna_core::rpc::{
 use luna_core::stack::{App, Closed, ConnId, Cx, Retained};
 use luna_core::zbuf::Zbuf;
 
-use super::bench::{Bench, BenchError, ECHO};
+use super::bench::Bench;
+use super::bench_types::{BenchError, ECHO};
 use super::stream::Stream;
 use crate::arena::Arena;
 
@@ -188,7 +189,7 @@ impl NodeApp {
                 bench.fill(&mut open.session.cx(stream));
                 if bench.is_over() && !open.finished {
                     open.finished = true;
-                    let _ = if bench.failure.is_some() { cx.abort(open.conn) } else { cx.shutdown(open.conn) };
+                    let _ = if bench.failure().is_some() { cx.abort(open.conn) } else { cx.shutdown(open.conn) };
                 }
                 continue;
             }

@@ -1,69 +1,18 @@
 //! The benchmark's client: one connection that keeps `depth` requests in flight until `count` were answered, each
 //! response compared with its request.
 
-use core::fmt;
-
 use luna_core::rpc::{
     ByteStream, CallError, CallId, FragVec, Handler, Request, Response, RpcError, SessionCx, Status, StreamError,
 };
 use luna_core::time::{Duration, Instant};
 use luna_core::zbuf::{Frag, Pool};
 
+use super::bench_types::{BenchError, BenchReport, ECHO};
 use super::pattern;
 use super::settings::Settings;
 
-/// Gives the payload back: the method of luna-host's service.
-pub(super) const ECHO: u16 = 1;
 /// How long one request may take.
 const DEADLINE: Duration = Duration::from_secs(10);
-
-/// Why a benchmark failed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum BenchError {
-    /// A request ended without an answer.
-    Call(RpcError),
-    /// The server refused one.
-    Refused(Status),
-    /// An answer is not what was sent.
-    Mismatch(u64),
-    /// A request could not be sent.
-    NotSent(CallError),
-    /// The connection ended, or never came to be.
-    Closed(luna_core::stack::CloseReason),
-    /// There is no way to connect.
-    Unreachable(luna_core::stack::ConnectError),
-    /// It took too long.
-    Patience,
-}
-
-impl fmt::Display for BenchError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Call(e) => write!(f, "a request failed: {e}"),
-            Self::Refused(status) => write!(f, "the server refused a request: {status}"),
-            Self::Mismatch(seed) => write!(f, "the answer to request {seed} is not what was sent"),
-            Self::NotSent(e) => write!(f, "a request cannot be sent: {e}"),
-            Self::Closed(reason) => write!(f, "the connection ended: {reason:?}"),
-            Self::Unreachable(e) => write!(f, "cannot connect: {e:?}"),
-            Self::Patience => f.write_str("it takes too long"),
-        }
-    }
-}
-
-impl core::error::Error for BenchError {}
-
-/// What a benchmark measured.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct BenchReport {
-    /// Requests answered as they should be.
-    pub completed: u32,
-    /// From the first request to the last answer.
-    pub elapsed: Duration,
-    /// The shortest time of a request.
-    pub fastest: Duration,
-    /// The longest.
-    pub slowest: Duration,
-}
 
 /// Its state.
 pub(super) struct Bench {
@@ -72,19 +21,19 @@ pub(super) struct Bench {
     common: FragVec,
     /// Requests begun, which also names them; each one's payload is of its name.
     begun: u64,
-    pub(super) completed: u32,
+    completed: u32,
     /// When each request in flight was sent, by its number modulo the depth.
     sent: heapless::Vec<(u64, Instant), { super::settings::MAX_DEPTH as usize }>,
     /// Slots whose request found no room.
     waiting: heapless::Vec<u8, { super::settings::MAX_DEPTH as usize }>,
     first: Option<Instant>,
-    pub(super) report: BenchReport,
-    pub(super) failure: Option<BenchError>,
+    report: BenchReport,
+    failure: Option<BenchError>,
 }
 
 impl Bench {
-    pub(super) fn new(settings: Settings, payload: &'static Pool) -> Self {
-        Self {
+    pub(super) fn new(settings: Settings, payload: &'static Pool) -> Option<Self> {
+        Some(Self {
             settings,
             payload,
             common: FragVec::new(),
@@ -95,7 +44,15 @@ impl Bench {
             first: None,
             report: BenchReport { fastest: Duration::from_secs(1 << 30), ..BenchReport::default() },
             failure: None,
-        }
+        })
+    }
+
+    pub(super) fn failure(&self) -> Option<BenchError> {
+        self.failure
+    }
+
+    pub(super) fn report(&self) -> BenchReport {
+        self.report
     }
 
     pub(super) fn fail(&mut self, e: BenchError) {

@@ -5,17 +5,25 @@
 //! the memory and the clock, and calls [`Node::new`] and [`Node::run`].
 
 mod app;
+#[cfg(feature = "client")]
 mod bench;
+#[cfg(not(feature = "client"))]
+#[path = "no_client.rs"]
+mod bench;
+mod bench_types;
+#[cfg(feature = "client")]
 mod pair;
+#[cfg(feature = "client")]
 mod pattern;
 mod run;
 mod settings;
 mod stream;
-#[cfg(test)]
+#[cfg(all(test, feature = "client"))]
 mod tests;
 
 pub use app::{Lane, Sessions};
-pub use bench::{BenchError, BenchReport};
+pub use bench_types::{BenchError, BenchReport};
+#[cfg(feature = "client")]
 pub use pair::{PairReport, bytes_per_connection, run_pair};
 pub use run::{Ending, Node, NodeError, NodeParts, NodeReport};
-pub use settings::{Die, Rings, Settings, SettingsError, Transports};
+pub use settings::{Die, Peers, Rings, Settings, SettingsError, Transports};

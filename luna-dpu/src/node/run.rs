@@ -10,8 +10,9 @@ use luna_core::time::{Clock, Duration, Instant};
 use luna_core::zbuf::Pool;
 
 use super::app::{NodeApp, Sessions};
-use super::bench::{Bench, BenchError, BenchReport};
-use super::settings::Settings;
+use super::bench::Bench;
+use super::bench_types::{BenchError, BenchReport};
+use super::settings::{Peers, Settings};
 use crate::control::{Attended, Control, ControlConfig, ControlError, Event, NetArgs, SplitQueue};
 use crate::lossy::Lossy;
 
@@ -117,7 +118,11 @@ impl<Q: NicQueue, C: Clock> Node<Q, C> {
         let word = u64::from_le_bytes(*seed.last_chunk().unwrap_or(&[0; 8]));
         let control = ControlConfig { mac: caps.mac, mtu: caps.mtu, net, seed: word };
         let control = Control::new(&control, now).map_err(NodeError::Control)?;
-        let config = StackConfig { id, seed, tcp: TcpConfig::INTEROP };
+        let tcp = match settings.tcp {
+            Peers::Any => TcpConfig::INTEROP,
+            Peers::Luna => TcpConfig::DATACENTER,
+        };
+        let config = StackConfig { id, seed, tcp };
         let mut stack = Stack::new(config, storage, now).map_err(NodeError::Stack)?;
         let queue = SplitQueue::new(Lossy::new(queue, settings.loss, word));
         let path = stack.add_path(queue, control.path_config()).map_err(NodeError::Stack)?;
@@ -130,7 +135,7 @@ impl<Q: NicQueue, C: Clock> Node<Q, C> {
             let listening = stack.cx(now).listen(Bind::port(settings.listen), 0);
             debug_assert!(listening.is_ok());
         }
-        let bench = settings.connect.map(|_| Bench::new(settings, payload));
+        let bench = settings.connect.and_then(|_| Bench::new(settings, payload));
         let app = Attended::new(NodeApp::new(sessions, bench));
         Ok(Self { stack, path, control, app, clock, settings, started: now, connected: false, done_since: None })
     }
@@ -159,10 +164,11 @@ impl<Q: NicQueue, C: Clock> Node<Q, C> {
     }
 
     /// One turn. How it ended, if it did, and how many requests of the benchmark's were answered so far.
+    #[cfg(feature = "client")]
     pub(super) fn step(&mut self, tell: &mut impl FnMut(Event)) -> (Option<Ending>, u32) {
         let now = self.clock.now();
         self.turn(now, tell);
-        (self.ending(now), self.app.app.bench.as_ref().map_or(0, |bench| bench.completed))
+        (self.ending(now), self.app.app.bench.as_ref().map_or(0, |bench| bench.report().completed))
     }
 
     /// One turn: the stack's, the application's, the control plane's. Whether there was anything to do, and until when not.
@@ -227,8 +233,7 @@ impl<Q: NicQueue, C: Clock> Node<Q, C> {
             return None;
         }
         Some(match &app.bench {
-            Some(Bench { failure: Some(e), .. }) => Ending::Failed(*e),
-            Some(bench) => Ending::Bench(bench.report),
+            Some(bench) => bench.failure().map_or(Ending::Bench(bench.report()), Ending::Failed),
             None => Ending::Served,
         })
     }

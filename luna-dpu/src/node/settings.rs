@@ -12,7 +12,9 @@
 //! | `verify=off` | do not compare what comes back |
 //! | `patience=60` | seconds that this may take |
 //! | `loss=10` | lose so many of a thousand frames, each way |
-//! | `cores=2` | stacks, each on a core with a queue of its own; core N calls the Nth port after `connect`'s |
+//! | `tcp=datacenter` | its presets for connections; else those that suit Linux (`interop`) |
+//! | `cores=2` | stacks, each on a core with a queue of its own; queue N leads to the peer's queue N |
+//! | `nap=off` | do not sleep for some 50 us when nothing happens: for cores that are shared with nobody |
 //! | `rings=split` | no packed rings |
 //! | `events=off` | no event index |
 //! | `checksum=off` | no checksums by the device |
@@ -33,6 +35,15 @@ pub enum Rings {
     Best,
     /// Split.
     Split,
+}
+
+/// Whom connections are set for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Peers {
+    /// Whoever comes, Linux too: [`luna_core::tcp::TcpConfig::INTEROP`].
+    Any,
+    /// Luna in the same data centre: [`luna_core::tcp::TcpConfig::DATACENTER`].
+    Luna,
 }
 
 /// How an image is to end at once.
@@ -78,8 +89,12 @@ pub struct Settings {
     pub patience: u32,
     /// Of a thousand frames, so many are lost, each way.
     pub loss: u16,
+    /// Settings of connections.
+    pub tcp: Peers,
     /// Cores.
     pub cores: u16,
+    /// Sleep for short when nothing happens, where the board can.
+    pub nap: bool,
     /// Rings.
     pub rings: Rings,
     /// Event index.
@@ -111,7 +126,9 @@ impl Default for Settings {
             verify: true,
             patience: 60,
             loss: 0,
+            tcp: Peers::Any,
             cores: 1,
+            nap: true,
             rings: Rings::Best,
             events: true,
             checksum: true,
@@ -195,6 +212,7 @@ impl Settings {
         match key {
             "listen" => into(&mut self.listen, value.parse().ok(), "listen=PORT, 0 for none"),
             "until" => into(&mut self.until, value.parse().ok(), "until=CONNECTIONS"),
+            "connect" if !cfg!(feature = "client") => Some("no connect=: this image has no client"),
             "connect" => into(&mut self.connect, value.parse().ok().map(Some), "connect=ADDRESS:PORT"),
             "peer" => {
                 let free = self.peers.iter_mut().find(|p| p.is_none());
@@ -213,8 +231,17 @@ impl Settings {
             "patience" => into(&mut self.patience, number(value, 1, 1 << 20), "patience=SECONDS"),
             "loss" => into(&mut self.loss, number(value, 0, 500), "loss=FRAMES of a thousand, at most 500"),
             "cores" => into(&mut self.cores, number(value, 1, 8), "cores=1 to 8"),
+            "nap" => into(&mut self.nap, switch(value), "nap=on or off"),
             "events" => into(&mut self.events, switch(value), "events=on or off"),
             "checksum" => into(&mut self.checksum, switch(value), "checksum=on or off"),
+            "tcp" => {
+                let tcp = match value {
+                    "interop" => Some(Peers::Any),
+                    "datacenter" => Some(Peers::Luna),
+                    _ => None,
+                };
+                into(&mut self.tcp, tcp, "tcp=interop or datacenter")
+            }
             "rings" => {
                 let rings = match value {
                     "packed" => Some(Rings::Best),
@@ -252,15 +279,15 @@ mod tests {
     #[test]
     fn words_are_read() {
         let s = Settings::parse(
-            "net.addr=10.0.0.2/24 connect=10.0.0.1:7480 peer=10.0.0.1@02:00:00:00:00:af peer=fd00::1@02:00:00:00:00:AF size=65536 count=100 depth=16 verify=off loss=10 rings=split transport=pci cores=2 events=off checksum=off until=3 listen=0 patience=5",
+            "net.addr=10.0.0.2/24 connect=10.0.0.1:7480 peer=10.0.0.1@02:00:00:00:00:af peer=fd00::1@02:00:00:00:00:AF size=65536 count=100 depth=16 verify=off loss=10 rings=split transport=pci cores=2 events=off checksum=off until=3 listen=0 patience=5 tcp=datacenter nap=off",
         );
         let s = s.unwrap();
         assert_eq!(s.connect, "10.0.0.1:7480".parse().ok());
         let mac = MacAddr([2, 0, 0, 0, 0, 0xaf]);
         assert_eq!(s.peers[..2], [Some(("10.0.0.1".parse().unwrap(), mac)), Some(("fd00::1".parse().unwrap(), mac))]);
         assert_eq!((s.size, s.count, s.depth, s.verify, s.loss), (65_536, 100, 16, false, 10));
-        assert_eq!((s.rings, s.transports, s.cores), (Rings::Split, Transports::Pci, 2));
-        assert_eq!((s.events, s.checksum, s.until, s.listen, s.patience), (false, false, 3, 0, 5));
+        assert_eq!((s.rings, s.transports, s.cores, s.tcp), (Rings::Split, Transports::Pci, 2, Peers::Luna));
+        assert_eq!((s.events, s.checksum, s.nap, s.until, s.listen, s.patience), (false, false, false, 3, 0, 5));
         assert_eq!(Settings::parse(""), Ok(Settings::default()));
     }
 
@@ -274,6 +301,7 @@ mod tests {
             "loss=501",
             "cores=0",
             "rings=round",
+            "tcp=rfc",
             "verify",
             "quiet",
         ] {

@@ -18,7 +18,7 @@ use luna_core::wire::MacAddr;
 use luna_core::zbuf::{Frag, Pool, ZONE_SIZE, Zbuf, ZoneLayout};
 
 use super::app::NodeApp;
-use super::bench::ECHO;
+use super::bench_types::ECHO;
 use super::stream::Stream;
 use super::*;
 use crate::arena::Arena;

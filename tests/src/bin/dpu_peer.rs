@@ -1,52 +1,95 @@
 //! The host's end of a link to an image in QEMU:
-//! `dpu_peer --local PATH --remote PATH (--serve | --ping N | --size N --count N --depth N) [--loss N] [--patience SECONDS]`.
+//! `dpu_peer (--local PATH --remote PATH | --vhost PATH --threads N | --kernel ADDR:PORT) (--serve | --ping N | --size N
+//! --count N --depth N) [--loss N] [--patience SECONDS] [--tcp datacenter|interop]`. Says `ready` when the other end may come,
+//! and in the end what was counted, as JSON on a line.
 
+use core::net::SocketAddr;
 use core::time::Duration;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use luna_tests::dpu::{PeerConfig, Role, ping, run};
+use luna_core::tcp::TcpConfig;
+use luna_tests::dpu::{PeerConfig, Report, Role, call_from_the_kernel, ping, run};
 
-fn main() -> ExitCode {
-    let mut config = PeerConfig {
+/// What is asked for.
+struct Asked {
+    config: PeerConfig,
+    vhost: Option<PathBuf>,
+    threads: usize,
+    kernel: Option<SocketAddr>,
+    pings: u16,
+    tcp: TcpConfig,
+}
+
+fn parse() -> Result<Asked, String> {
+    let config = PeerConfig {
         local: "".into(),
         remote: "".into(),
         role: Role::Serve,
         loss: 0,
         patience: Duration::from_secs(60),
     };
+    let mut asked = Asked { config, vhost: None, threads: 1, kernel: None, pings: 0, tcp: TcpConfig::INTEROP };
     let (mut size, mut count, mut depth, mut serve) = (4096, 1000, 1, false);
-    let mut pings = 0;
     let mut args = std::env::args().skip(1);
     while let Some(name) = args.next() {
         if name == "--serve" {
             serve = true;
             continue;
         }
-        let value = args.next();
-        let number: Option<u64> = value.as_deref().and_then(|v| v.parse().ok());
-        match (name.as_str(), number, value) {
-            ("--local", _, Some(path)) => config.local = path.into(),
-            ("--remote", _, Some(path)) => config.remote = path.into(),
-            ("--size", Some(n), _) => size = n as u32,
-            ("--count", Some(n), _) => count = n,
-            ("--depth", Some(n), _) => depth = n as u32,
-            ("--ping", Some(n), _) => pings = n as u16,
-            ("--loss", Some(n), _) => config.loss = n as u16,
-            ("--patience", Some(n), _) => config.patience = Duration::from_secs(n),
-            _ => {
-                eprintln!("dpu_peer does not understand {name}");
-                return ExitCode::from(2);
-            }
+        let value = args.next().ok_or_else(|| format!("{name} wants a value"))?;
+        let number = || value.parse::<u64>().map_err(|e| format!("{name} {value}: {e}"));
+        match name.as_str() {
+            "--local" => asked.config.local = value.into(),
+            "--remote" => asked.config.remote = value.into(),
+            "--vhost" => asked.vhost = Some(value.into()),
+            "--kernel" => asked.kernel = Some(value.parse().map_err(|e| format!("{name} {value}: {e}"))?),
+            "--tcp" if value == "datacenter" => asked.tcp = TcpConfig::DATACENTER,
+            "--tcp" if value == "interop" => asked.tcp = TcpConfig::INTEROP,
+            "--threads" => asked.threads = number()? as usize,
+            "--size" => size = number()? as u32,
+            "--count" => count = number()?,
+            "--depth" => depth = number()? as u32,
+            "--ping" => asked.pings = number()? as u16,
+            "--loss" => asked.config.loss = number()? as u16,
+            "--patience" => asked.config.patience = Duration::from_secs(number()?),
+            _ => return Err(format!("dpu_peer does not understand {name} {value}")),
         }
     }
     if !serve {
-        config.role = Role::Bench { size, count, depth };
+        asked.config.role = Role::Bench { size, count, depth };
     }
-    let outcome = match pings {
-        0 => run(&config),
-        _ => ping(&config.local, &config.remote, pings, config.patience),
+    Ok(asked)
+}
+
+#[cfg(feature = "dpdk")]
+fn over_vhost(socket: PathBuf, asked: &Asked) -> Result<Report, String> {
+    let PeerConfig { role, loss, patience, .. } = asked.config;
+    let (threads, tcp) = (asked.threads, asked.tcp);
+    luna_tests::dpu::run_vhost(&luna_tests::dpu::VhostConfig { socket, threads, role, loss, tcp, patience })
+}
+
+#[cfg(not(feature = "dpdk"))]
+fn over_vhost(_: PathBuf, _: &Asked) -> Result<Report, String> {
+    Err("this dpu_peer was built without DPDK".into())
+}
+
+fn perform() -> Result<String, String> {
+    let asked = parse()?;
+    let config = &asked.config;
+    if asked.pings > 0 {
+        return ping(&config.local, &config.remote, asked.pings, config.patience);
+    }
+    let report = match (&asked.vhost, asked.kernel) {
+        (Some(socket), _) => over_vhost(socket.clone(), &asked)?,
+        (None, Some(remote)) => call_from_the_kernel(remote, config.role, config.patience)?,
+        (None, None) => run(config)?,
     };
-    match outcome {
+    serde_json::to_string(&report).map_err(|e| e.to_string())
+}
+
+fn main() -> ExitCode {
+    match perform() {
         Ok(report) => {
             println!("{report}");
             ExitCode::SUCCESS

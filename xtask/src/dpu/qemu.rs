@@ -53,7 +53,12 @@ impl Machine {
 
     /// Starts it.
     pub(crate) fn boot(self, image: &Path) -> Result<Process> {
-        let mut command = Command::new("qemu-system-aarch64");
+        self.boot_by(|program| Command::new(program), image)
+    }
+
+    /// Starts it by a command of the caller's: in a network namespace.
+    pub(crate) fn boot_by(self, by: impl FnOnce(&str) -> Command, image: &Path) -> Result<Process> {
+        let mut command = by("qemu-system-aarch64");
         command.args(&self.args).arg("-kernel").arg(image);
         if !self.append.is_empty() {
             command.args(["-append", &self.append]);

@@ -20,12 +20,14 @@ pub(crate) struct Target {
     pub(crate) triple: &'static str,
     /// What of the standard library is built from its sources where it does not come with the compiler.
     std: &'static str,
+    /// What the compiler may take for granted of processors.
+    flags: &'static str,
 }
 
-/// Images of boards.
-const IMAGES: Target = Target { triple: TARGET, std: "core" };
+/// Images of boards. CRC-32C is optional in Armv8.0 only, and there is no DPU's core without it.
+const IMAGES: Target = Target { triple: TARGET, std: "core", flags: "-Ctarget-feature=+crc" };
 /// Linux on ARM cores, BlueField's and others'. Whoever calls for it names the linker.
-pub(crate) const LINUX: Target = Target { triple: "aarch64-unknown-linux-gnu", std: "std,test" };
+pub(crate) const LINUX: Target = Target { triple: "aarch64-unknown-linux-gnu", std: "std,test", flags: "" };
 
 /// Debian's compiler for browsers: a recent one in a stable release.
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
@@ -68,9 +70,14 @@ impl Toolchain {
         Ok(Self::Debian(target, linker()?))
     }
 
+    /// Whether the target is the toolchain's that runs us.
+    pub(crate) const fn is_ours(&self) -> bool {
+        matches!(self, Self::Ours(_))
+    }
+
     /// `cargo VERB ...` for the target.
     pub(crate) fn cargo(&self, args: &[&str]) -> Command {
-        match self {
+        let mut command = match self {
             Self::Ours(target) => {
                 let mut command = cargo(args);
                 command.args(["--target", target.triple]);
@@ -83,7 +90,13 @@ impl Toolchain {
                 command.env("CARGO_TARGET_AARCH64_UNKNOWN_NONE_LINKER", linker);
                 command
             }
+        };
+        let (Self::Ours(target) | Self::Debian(target, _)) = self;
+        if !target.flags.is_empty() {
+            let triple = target.triple.replace('-', "_").to_uppercase();
+            command.env(format!("CARGO_TARGET_{triple}_RUSTFLAGS"), target.flags);
         }
+        command
     }
 }
 

@@ -3,11 +3,14 @@
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use aarch64_rt::{Stack, start_core};
+use luna_core::nic::NicQueue as _;
+use luna_core::time::Clock as _;
 use luna_core::zbuf::{Pool, ZoneLayout};
 use luna_dpu::arena::Arena;
 use luna_dpu::control::NetArgs;
 use luna_dpu::devicetree::{Conduit, DeviceTree, MAX_CORES};
 use luna_dpu::dma::Coherent;
+use luna_dpu::machine::Idler;
 use luna_dpu::mmio::Mmio;
 use luna_dpu::node::{Ending, Node, NodeParts, NodeReport, Sessions, Settings};
 #[cfg(feature = "pair")]
@@ -107,7 +110,7 @@ fn node(work: Work) {
     let id = work.id;
     let good = match open(work) {
         Ok(report) => {
-            tell(id, &report);
+            machine::tell(id, &report);
             matches!(report.ending, Ending::Bench(_) | Ending::Served)
         }
         Err(why) => {
@@ -159,11 +162,7 @@ pub(super) fn pair(mut arena: Arena, settings: Settings, hz: u64) -> ! {
 }
 
 fn open(work: Work) -> Result<NodeReport, &'static str> {
-    let Work { id, pair, mut arena, mut settings, net, mut seed, hz } = work;
-    // As luna-host's threads: core N calls the Nth port after the one that is named.
-    if let Some(remote) = &mut settings.connect {
-        remote.set_port(remote.port().saturating_add(id.into()));
-    }
+    let Work { id, pair, mut arena, settings, net, mut seed, hz } = work;
     // One stretch: a zone's alignment is paid once.
     let regions = arena.zones(RX_ZONES + HEADER_ZONES + PAYLOAD_ZONES).ok_or("no memory for frames")?;
     let (rx, rest) = regions.split_off_front(RX_ZONES).map_err(|_| "no zones")?;
@@ -186,18 +185,22 @@ fn open(work: Work) -> Result<NodeReport, &'static str> {
     let sessions = Sessions::new(&mut arena, SESSIONS, CALLS).ok_or("no memory for sessions")?;
     let clock = TickClock::new(hz, machine::counter).ok_or("the counter's frequency is not set")?;
     let parts = NodeParts { id, queue, storage, sessions, payload, settings, net, seed };
-    let mut node = Node::new(parts, clock).map_err(|e| {
+    let mut node = Node::new(parts, clock.clone()).map_err(|e| {
         say!("core {id}: {e}");
         "no node"
     })?;
     say!("core {id}: {} KiB left of its {} KiB", arena.left() >> 10, CORE_MEMORY >> 10);
+    let nap = if settings.nap { super::nap(id) } else { None };
+    let mut idler = Idler::new(nap, hz);
     let mut fault = None;
     let report = node.run(
         |event| say!("core {id}: {event:?}"),
-        |queue, _until| {
+        |queue, until| {
             let queue = queue.inner().inner();
             fault = queue.fault().map(|fault| (fault, queue.faults()));
-            core::hint::spin_loop();
+            if idler.idle(queue.stats().rx_frames, until.since(clock.now())) {
+                queue.nudge();
+            }
             fault.is_none()
         },
     );
@@ -207,36 +210,5 @@ fn open(work: Work) -> Result<NodeReport, &'static str> {
             Err("the network device broke the rules of its rings")
         }
         None => Ok(report),
-    }
-}
-
-fn tell(id: u8, report: &NodeReport) {
-    match report.ending {
-        Ending::Bench(b) => {
-            let us = b.elapsed.as_nanos() / 1000;
-            let rate = u64::from(b.completed) * 1_000_000 / us.max(1);
-            say!(
-                "core {id}: bench completed {} in {us} us, {rate} RPC/s, fastest {} ns, slowest {} ns",
-                b.completed,
-                b.fastest.as_nanos(),
-                b.slowest.as_nanos()
-            );
-        }
-        Ending::Failed(e) => say!("core {id}: bench failed: {e}"),
-        Ending::Served => say!("core {id}: served {} requests", report.served),
-        Ending::Stopped => say!("core {id}: stopped"),
-    }
-    let (q, c) = (&report.queue, &report.counters);
-    say!(
-        "core {id}: frames in {} out {}, lost on purpose {}, retransmits {}, payload bytes copied {}, refused {:?}",
-        q.rx_frames,
-        q.tx_frames,
-        report.lost,
-        c.retransmits,
-        report.copied,
-        report.refused
-    );
-    for (name, value) in c.iter().filter(|(_, value)| *value > 0) {
-        say!("core {id}:   {name} {value}");
     }
 }

@@ -87,7 +87,7 @@ fn main(_: u64, _: u64, _: u64, _: u64) -> ! {
     }
     match run(&tree, settings, net, hz) {
         Ok(report) => {
-            tell(&report);
+            machine::tell(0, &report);
             machine::exit(u32::from(!matches!(report.ending, Ending::Bench(_) | Ending::Served)))
         }
         Err(why) => give_up(format_args!("{why}")),
@@ -193,9 +193,10 @@ fn run(tree: &DeviceTree<'_>, settings: Settings, net: NetArgs, hz: u64) -> Resu
         say!("{e}");
         "no node"
     })?;
+    say!("core 0: {} KiB left", arena.left() >> 10);
     let mut faults = Default::default();
     let report = node.run(
-        |event| say!("{event:?}"),
+        |event| say!("core 0: {event:?}"),
         |queue, _until| {
             faults = queue.inner().inner().faults();
             core::hint::spin_loop();
@@ -204,18 +205,4 @@ fn run(tree: &DeviceTree<'_>, settings: Settings, net: NetArgs, hz: u64) -> Resu
     );
     say!("e1000e: {faults:?}");
     Ok(report)
-}
-
-fn tell(report: &NodeReport) {
-    match report.ending {
-        Ending::Bench(b) => say!("bench completed {} in {} us", b.completed, b.elapsed.as_nanos() / 1000),
-        Ending::Failed(e) => say!("bench failed: {e}"),
-        Ending::Served => say!("served {} requests", report.served),
-        Ending::Stopped => say!("stopped"),
-    }
-    let q = &report.queue;
-    say!("frames in {} out {}, payload bytes copied {}", q.rx_frames, q.tx_frames, report.copied);
-    for (name, value) in report.counters.iter().filter(|(_, value)| *value > 0) {
-        say!("  {name} {value}");
-    }
 }

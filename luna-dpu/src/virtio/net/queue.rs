@@ -132,6 +132,14 @@ impl<R: Registers, D: DmaSync> NetQueue<'_, R, D> {
         self.rx.fault().or(self.tx.fault())
     }
 
+    /// Rings again for frames that the device has not returned: for whoever slept meanwhile, whose looks for them are far
+    /// apart. (While looks are frequent, some thousand of them without a frame do it.)
+    pub fn nudge(&self) {
+        if self.tx.in_flight() > 0 {
+            self.remind();
+        }
+    }
+
     /// What it did wrong so far.
     #[must_use]
     pub fn faults(&self) -> NetFaults {

@@ -367,12 +367,16 @@ fn a_device_that_does_nothing_is_reminded() {
             assert_eq!(b.queue.reap(), 0);
         }
         assert_eq!(b.net.bells.0.borrow().as_slice(), [1; 10], "now and then");
+        b.queue.nudge();
+        assert_eq!(b.net.bells.0.borrow_mut().pop(), Some(1), "at once, after a sleep");
+        assert_eq!(b.net.bells.0.borrow().len(), 10);
         b.tx.take().unwrap();
         b.tx.give(0, 0).unwrap();
         assert_eq!(b.queue.reap(), 1);
         for _ in 0..2 * 4096 {
             b.queue.reap();
         }
+        b.queue.nudge();
         assert_eq!(b.net.bells.0.borrow().len(), 10, "it has nothing to do");
     }
 }
