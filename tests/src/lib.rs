@@ -8,6 +8,7 @@ pub mod callgrind;
 pub mod dpu;
 pub mod echo;
 pub mod fig16;
+pub mod growth;
 #[cfg(feature = "dpdk")]
 pub mod linux;
 pub mod memory;

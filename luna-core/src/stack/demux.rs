@@ -81,9 +81,31 @@ impl<Q: NicQueue> Stack<'_, Q> {
         if self.now < self.cookies_until && self.flood(path, burst) {
             return true;
         }
+        // Another connection's turn: once it is known, the short way is tried with it.
+        if let Some(other) = self.other(path, burst) {
+            self.last = other;
+            return true;
+        }
         let Some(frame) = burst.pop() else { return false };
         self.frame_parsed(path, frame, app);
         true
+    }
+
+    /// The connection that a plain frame belongs to, when it is not the last one's. The frame is not taken.
+    #[inline(never)]
+    fn other(&mut self, path: u8, burst: &RxBurst) -> Option<u32> {
+        let frame = burst.peek(0)?;
+        let seg = PlainSegment::read(&frame.data)?;
+        if self.last != NIL && self.conns.at(self.last).key.is_v4(seg.addrs, seg.ports) {
+            return None;
+        }
+        stage!(self.cycles, Demultiplex);
+        let key = FlowKey::v4(seg.addrs, seg.ports);
+        let slot = self.flows.find(&key, |slot| self.conns.at(slot).key.is_v4(seg.addrs, seg.ports))?;
+        // As below: of a connection that was found just now nobody has asked yet whether this was sent to us.
+        let p = self.paths.get(usize::from(path))?;
+        let ours = frame.data.get(..6) == Some(&p.queue.caps().mac.0[..]) && self.conns.at(slot).path == path;
+        ours.then_some(slot)
     }
 
     #[inline(never)]

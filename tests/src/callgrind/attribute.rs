@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::process::Command;
 
-use super::{MeasureError, Pair, is_gather, output};
+use super::{MeasureError, Pair, Profile, is_gather, output};
 
 /// A frame of the inlining at an address.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -134,12 +134,21 @@ fn sorted(map: HashMap<String, f64>) -> Vec<(String, f64)> {
 /// # Errors
 /// `addr2line` (Debian: binutils) is missing or failed.
 pub fn attribute(pair: &Pair, program: &Path) -> Result<Attribution, MeasureError> {
-    let object = program.to_string_lossy();
+    let [short, long] = &pair.profiles;
     let rpcs = pair.report().rpcs as f64;
+    attribute_sum(&[(short, -1.0 / rpcs), (long, 1.0 / rpcs)], program)
+}
+
+/// Attributes the sum of several runs of `program`, each times a factor.
+///
+/// # Errors
+/// `addr2line` (Debian: binutils) is missing or failed.
+pub fn attribute_sum(profiles: &[(&Profile, f64)], program: &Path) -> Result<Attribution, MeasureError> {
+    let object = program.to_string_lossy();
     let mut costs = HashMap::<u64, f64>::new();
-    for (profile, sign) in pair.profiles.iter().zip([-1.0, 1.0]) {
+    for (profile, factor) in profiles {
         for (address, cost) in profile.addresses(&object) {
-            *costs.entry(address).or_default() += sign * cost as f64 / rpcs;
+            *costs.entry(address).or_default() += factor * cost as f64;
         }
     }
     costs.retain(|_, cost| *cost != 0.0);

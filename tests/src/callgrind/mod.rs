@@ -135,9 +135,35 @@ impl Callgrind {
     /// [`MeasureError`].
     pub fn count(&self, name: &str, options: &[&str], args: &[&str]) -> Result<(Profile, Vec<u8>), MeasureError> {
         let file = self.scratch.join(name);
+        let stdout = self.start(&file, options, args)?;
+        Ok((take_profile(&file)?, stdout))
+    }
+
+    /// As [`Callgrind::count`], of the function whose name matches `function` only, with a profile for each time that the
+    /// program came to the one that matches `then`, in their order: what was counted since the time before.
+    ///
+    /// # Errors
+    /// [`MeasureError`].
+    pub fn count_each(
+        &self,
+        name: &str,
+        (function, then): (&str, &str),
+        args: &[&str],
+    ) -> Result<(Vec<Profile>, Vec<u8>), MeasureError> {
+        let file = self.scratch.join(name);
+        let (toggle, dump) = (format!("--toggle-collect={function}"), format!("--dump-before={then}"));
+        let stdout = self.start(&file, &["--collect-atstart=no", &toggle, &dump], args)?;
+        // What was counted after the last time: nothing.
+        let _ = std::fs::remove_file(&file);
+        let part = |n: usize| self.scratch.join(format!("{name}.{n}"));
+        let parts = (1..).map(part).take_while(|file| file.exists()).map(|file| take_profile(&file));
+        Ok((parts.collect::<Result<_, _>>()?, stdout))
+    }
+
+    fn start(&self, file: &Path, options: &[&str], args: &[&str]) -> Result<Vec<u8>, MeasureError> {
         let mut out = std::ffi::OsString::from("--callgrind-out-file=");
-        out.push(&file);
-        let stdout = output(
+        out.push(file);
+        output(
             Command::new("valgrind")
                 .args(["--quiet", "--tool=callgrind", "--dump-instr=yes", "--compress-pos=no", "--compress-strings=no"])
                 .args(options)
@@ -146,11 +172,7 @@ impl Callgrind {
                 .args(args)
                 // Callgrind charges `rep movsb` by the byte, which no machine does: libc shall not choose it.
                 .env("GLIBC_TUNABLES", "glibc.cpu.x86_rep_movsb_threshold=1000000000"),
-        )?;
-        let profile = Profile::read(&file)?;
-        // Tens of files of some hundred KiB are of no use later.
-        let _ = std::fs::remove_file(&file);
-        Ok((profile, stdout))
+        )
     }
 
     /// Runs a scenario with `rpcs` and with three times as many.
@@ -188,6 +210,13 @@ impl Callgrind {
     }
 }
 
+fn take_profile(file: &Path) -> Result<Profile, ProfileError> {
+    let profile = Profile::read(file)?;
+    // Tens of files of some hundred KiB are of no use later.
+    let _ = std::fs::remove_file(file);
+    Ok(profile)
+}
+
 impl Pair {
     /// What happened in the longer run beyond the shorter.
     #[must_use]
@@ -214,7 +243,7 @@ impl Pair {
             gather,
             frames: report.frames_per_rpc(),
             copies: report.copies_per_byte(),
-            misses: per_rpc(&|p| p.total().misses.saturating_sub(p.gather().misses)),
+            misses: per_rpc(&Profile::misses_without_gather),
         })
     }
 }
@@ -225,6 +254,12 @@ impl Profile {
         let mut sum = Costs::default();
         GATHERS.iter().for_each(|name| sum += self.inclusive_of(name));
         sum
+    }
+
+    /// All misses of the last level but those of the link's gather.
+    #[must_use]
+    pub fn misses_without_gather(&self) -> u64 {
+        self.total().misses.saturating_sub(self.gather().misses)
     }
 
     /// All instructions but those of the link's gather.

@@ -33,7 +33,7 @@ impl EchoClient {
     }
 
     /// Plans `rpcs` more requests.
-    pub(super) fn begin(&mut self, rpcs: u64, verify: bool) {
+    pub(crate) fn begin(&mut self, rpcs: u64, verify: bool) {
         assert_eq!(self.outstanding(), 0, "the last run has ended");
         self.to_send = rpcs;
         self.verify = verify;
@@ -41,12 +41,12 @@ impl EchoClient {
 
     /// Requests planned or in flight.
     #[inline]
-    pub(super) fn outstanding(&self) -> u64 {
+    pub(crate) fn outstanding(&self) -> u64 {
         self.to_send + self.in_flight
     }
 
     /// Requests answered.
-    pub(super) fn done(&self) -> u64 {
+    pub(crate) fn done(&self) -> u64 {
         self.done
     }
 
@@ -61,7 +61,7 @@ impl EchoClient {
     }
 
     #[inline]
-    pub(super) fn call<S: ByteStream>(&mut self, cx: &mut SessionCx<'_, '_, S>, slot: usize) {
+    pub(crate) fn call<S: ByteStream>(&mut self, cx: &mut SessionCx<'_, '_, S>, slot: usize) {
         let mut iov = heapless::Vec::<Frag, 2>::new();
         iov.push(Frag::from(self.payloads[slot].clone())).expect("room for two");
         cx.call(ECHO, &[], &mut iov, None, slot as u64).expect("a call slot and room for each request in flight");
