@@ -98,7 +98,8 @@ impl<Q: NicQueue, A: App<Q>, B: App<Q>> Pair<Q, A, B> {
         let now = Instant::from_nanos(1_000_000_000);
         let mut make = |n: u8, end, tcp| {
             let rx = memory::pool(config.rx_zones, rx_obj_size(config.mtu));
-            let headers = memory::pool(1, 512);
+            // Room for the heads and the small messages of a burst, too.
+            let headers = memory::pool(1, 2112);
             let port = MemPort { mac: mac(n), mtu: config.mtu, checksum_offload: config.checksum_offload };
             let queue = around(MemQueue::new(end, port, rx, headers).expect("objs fit the MTU"));
             let stack_config = StackConfig { id: n, seed: [n.wrapping_mul(37); 32], tcp };

@@ -159,6 +159,9 @@ impl core::error::Error for FrameError {}
 /// Of a header's first four bytes: the kind, and the flags that there are.
 const FIRST_WORD_VARIES: u32 = KIND_BITS | (Flags::KNOWN as u32) << 16;
 const KIND_BITS: u32 = 0xff << 8;
+/// The first four bytes of a frame of one of the two usual kinds without flags.
+const PLAIN_REQUEST: u32 = REQUEST_BITS | VERSION as u32;
+const PLAIN_RESPONSE: u32 = RESPONSE_BITS | VERSION as u32;
 const REQUEST_BITS: u32 = (Kind::Request as u32) << 8;
 const RESPONSE_BITS: u32 = (Kind::Response as u32) << 8;
 
@@ -233,6 +236,34 @@ impl FrameHeader {
             id: le!(u64, bytes, 8),
             metadata_len,
             payload_len,
+            credit: le!(u32, bytes, 24),
+            deadline_us: le!(u32, bytes, 28),
+            payload_crc: le!(u32, bytes, 32),
+        })
+    }
+
+    /// A sound header of one of these two kinds, without metadata and flags, and with at most `most` bytes of payload;
+    /// `None` may be sound too.
+    #[inline(always)]
+    pub(super) fn parse_plain(bytes: &[u8; HEADER_LEN], most: u32) -> Option<Self> {
+        let first = le!(u32, bytes, 0);
+        let kind = if first == PLAIN_REQUEST { Kind::Request } else { Kind::Response };
+        // The length of the metadata above that of the payload: one comparison for both.
+        let lens = le!(u64, bytes, 16).rotate_left(32);
+        if first != PLAIN_REQUEST && first != PLAIN_RESPONSE
+            || lens > u64::from(most)
+            || header_crc(bytes) != le!(u32, bytes, CRC_AT)
+        {
+            return None;
+        }
+        Some(Self {
+            kind,
+            flags: Flags::NONE,
+            method: le!(u16, bytes, 4),
+            status: Status(le!(u16, bytes, 6)),
+            id: le!(u64, bytes, 8),
+            metadata_len: 0,
+            payload_len: lens as u32,
             credit: le!(u32, bytes, 24),
             deadline_us: le!(u32, bytes, 28),
             payload_crc: le!(u32, bytes, 32),

@@ -47,6 +47,8 @@ pub(super) struct Receiver {
     /// The payload is gathered and has no CRC: pieces that do not complete it are kept, and that is all.
     plain: bool,
     gather_limit: u32,
+    /// Most payload of a frame that goes the shortest way: within that limit and the session's.
+    plain_limit: u32,
     header: FrameHeader,
     deadline: Instant,
     crc: crc32c::Running,
@@ -68,7 +70,8 @@ fn fill(buf: &mut [u8], got: &mut u32, want: u32, data: &mut Zbuf) -> bool {
 }
 
 impl Receiver {
-    pub(super) fn new(gather_limit: u32) -> Self {
+    /// `max_payload` is the largest that is accepted at all.
+    pub(super) fn new(gather_limit: u32, max_payload: u32) -> Self {
         Self {
             stage: Stage::Head,
             sink: Sink::Discard,
@@ -76,6 +79,7 @@ impl Receiver {
             missing: 0,
             plain: false,
             gather_limit,
+            plain_limit: gather_limit.min(max_payload),
             header: FrameHeader::new(Kind::Ping, 0),
             deadline: Instant::FAR,
             crc: crc32c::Running::NEW,

@@ -1,5 +1,7 @@
 //! Builds and sends frames: a head obj in front of the caller's payload, which is not touched.
 
+use core::hint::cold_path;
+
 use heapless::VecView;
 
 use super::error::{CallError, ReplyError, StreamError};
@@ -50,25 +52,26 @@ impl Core<'_> {
         token: u64,
     ) -> Result<(), Unsent> {
         if self.ended {
+            cold_path();
             return Err(Unsent::Stream(StreamError::Closed));
         }
         let most = u64::from(self.limits.payload);
-        let mut payload_len = 0;
-        let mut foreign = false;
-        for frag in payload.iter() {
-            payload_len += u64::from(frag.len());
-            foreign |= frag.is_foreign();
-            if payload_len > most {
-                return Err(Unsent::TooLarge);
-            }
-        }
-        if metadata.len() > self.limits.metadata as usize || payload.len() == payload.capacity() {
+        let (payload_len, foreign) = match payload.as_slice() {
+            [only] => (u64::from(only.len()), only.is_foreign()),
+            many => measure(many, most),
+        };
+        let too_large = payload_len > most || metadata.len() > self.limits.metadata as usize;
+        if too_large || payload.len() == payload.capacity() {
+            cold_path();
             return Err(Unsent::TooLarge);
         }
         header.metadata_len = metadata.len() as u32;
         header.payload_len = payload_len as u32;
-        if self.payload_crc {
-            add_payload_crc(&mut header, payload);
+        if self.payload_crc
+            && let Some(crc) = payload_crc(payload)
+        {
+            header.flags = Flags::PAYLOAD_CRC;
+            header.payload_crc = crc;
         }
         let mut head = [0; HEADER_LEN];
         header.write(&mut head);
@@ -103,14 +106,26 @@ impl Core<'_> {
     }
 }
 
+/// Bytes of a payload, and whether any of it is foreign memory. It stops at more than `most`.
+#[inline(always)]
+fn measure(payload: &[Frag], most: u64) -> (u64, bool) {
+    let (mut len, mut foreign) = (0, false);
+    for frag in payload {
+        len += u64::from(frag.len());
+        foreign |= frag.is_foreign();
+        if len > most {
+            break;
+        }
+    }
+    (len, foreign)
+}
+
 /// Foreign memory may change until it was sent, so a payload that has some goes without a CRC.
 #[cold]
-fn add_payload_crc(header: &mut FrameHeader, payload: &VecView<Frag>) {
+fn payload_crc(payload: &VecView<Frag>) -> Option<u32> {
     let mut crc = crc32c::Running::NEW;
     for frag in payload {
-        let Some(bytes) = frag.bytes() else { return };
-        crc.update(bytes);
+        crc.update(frag.bytes()?);
     }
-    header.flags = Flags::PAYLOAD_CRC;
-    header.payload_crc = crc.finish();
+    Some(crc.finish())
 }

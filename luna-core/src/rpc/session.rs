@@ -101,7 +101,7 @@ impl<'m> Session<'m> {
             return Err(ConfigError::Slots(slots));
         }
         Ok(Self {
-            rx: Receiver::new(gather_limit),
+            rx: Receiver::new(gather_limit, max_payload),
             core: Core {
                 limits: FrameLimits { metadata: max_metadata, payload: max_payload },
                 payload_crc,

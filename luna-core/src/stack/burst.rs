@@ -4,6 +4,8 @@
 //! does not go through (a window's end, a full queue, no obj), is left to [`Stack::output_new`](super::output), which
 //! goes on from where this stopped.
 
+use core::hint::cold_path;
+
 use super::Stack;
 use crate::nic::{MAX_TSO_PAYLOAD, NicQueue, TxFrags, TxMeta};
 use crate::slab::NIL;
@@ -16,11 +18,33 @@ use crate::wire::{PLAIN_HEADER_LEN, tcp_checksum, write_tcp_checksum};
 /// Where TCP begins in a plain header.
 const L4: usize = 34;
 
-/// Flags of connections whose output is not plain.
+/// What became of a connection's new data.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Burst {
+    /// There was some, and all of it left.
+    All,
+    /// There was none, nor is there a FIN.
+    Nothing,
+    /// Not all of it left, or more than data is to be seen to.
+    Rest,
+}
+
+/// Flags that say whether output is plain.
 #[inline(always)]
-fn not_plain() -> Flags {
+fn judged() -> Flags {
     let mut f = crate::tcp::ecn::careful_flags();
     f.set_fin_queued(true);
+    f.set_dsack(true);
+    f.set_fin_ahead(true);
+    f.set_timestamps(true);
+    f
+}
+
+/// How they stand when it is.
+#[inline(always)]
+fn plain() -> Flags {
+    let mut f = Flags::default();
+    f.set_timestamps(true);
     f
 }
 
@@ -35,41 +59,49 @@ fn whole_segments(unsent: u32, most: u32, mss: u32, nagle: bool) -> u32 {
 }
 
 impl<Q: NicQueue> Stack<'_, Q> {
-    /// Sends what can be sent plainly. True when nothing is left to send.
+    /// Sends what can be sent plainly.
     #[inline(always)]
-    pub(super) fn output_burst(&mut self, slot: u32) -> bool {
+    pub(super) fn output_burst(&mut self, slot: u32) -> Burst {
         self.burst::<false>(slot)
     }
 
     /// The same for more than a segment, over a device that cuts frames: apart, so that its registers cost nobody else.
     #[inline(never)]
-    fn output_large(&mut self, slot: u32) -> bool {
+    fn output_large(&mut self, slot: u32) -> Burst {
         self.burst::<true>(slot)
     }
 
     #[inline(always)]
-    fn burst<const LARGE: bool>(&mut self, slot: u32) -> bool {
+    fn burst<const LARGE: bool>(&mut self, slot: u32) -> Burst {
         let c = self.conns.at_mut(slot);
         let (mut seq, end) = (c.snd_nxt, c.send.end);
-        if c.flags.bits() & not_plain().bits() != 0 || seq == end {
-            return seq == end && !c.flags.fin_queued();
+        if seq == end {
+            return if c.flags.fin_queued() { Burst::Rest } else { Burst::Nothing };
         }
-        let Some(path) = self.paths.get_mut(usize::from(c.path)) else { return false };
+        if c.flags.bits() & judged().bits() != plain().bits() || !c.out_of_order.is_empty() {
+            cold_path();
+            return Burst::Rest;
+        }
+        let Some(path) = self.paths.get_mut(usize::from(c.path)) else {
+            cold_path();
+            return Burst::Rest;
+        };
         let queue = &mut path.queue;
         let caps = queue.caps();
         let (offload, max_frags, max_tso) = (caps.tx_checksum, caps.max_tx_frags(), caps.max_tso_payload);
-        if c.has_sack_blocks() || !c.flags.timestamps() {
-            return false;
-        }
         let edge = c.window_edge();
         let window = (edge.distance_from(c.rcv_nxt) >> c.rcv_scale).min(0xffff) as u16;
         let ts = (c.tsval(self.now_ms), c.ts_recent);
-        let Some(template) = &mut c.cold.template else { return false };
+        let Some(template) = &mut c.cold.template else {
+            cold_path();
+            return Burst::Rest;
+        };
         stage!(self.cycles, Header);
         let prepared = template.prepare_plain(c.rcv_nxt, window, ts);
         stage!(self.cycles, TcpOut);
         if !prepared {
-            return false;
+            cold_path();
+            return Burst::Rest;
         }
         let mss = u32::from(c.mss);
         if !LARGE && max_tso != 0 && end.distance_from(seq) > mss {
@@ -92,11 +124,15 @@ impl<Q: NicQueue> Stack<'_, Q> {
             if (seq + len).after(limit) || len < mss && self.profiles.at(c.profile).nagle {
                 break;
             }
-            let Some(mut header) = queue.header_pool().alloc_fresh(PLAIN_HEADER_LEN as u32) else { break };
+            let Some(mut header) = queue.header_pool().alloc_fresh(PLAIN_HEADER_LEN as u32) else {
+                cold_path();
+                break;
+            };
             let mut frags = TxFrags::new();
             let to = PlainGather { header: &mut header, frags: &mut frags, max_frags, copies: &mut self.copies };
             let (sent, next) = SendQueue::gather_plain(&self.sends, at, len, to);
             if sent == 0 {
+                cold_path();
                 break;
             }
             let large = LARGE && sent > mss;
@@ -125,6 +161,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
             let refused = queue.tx(header, &frags, meta).is_err();
             stage!(self.cycles, TcpOut);
             if refused {
+                cold_path();
                 break;
             }
             // A record holds segments of one size: only its last may be shorter.
@@ -159,6 +196,6 @@ impl<Q: NicQueue> Stack<'_, Q> {
             }
             self.counters.bytes_out += u64::from(len);
         }
-        seq == end
+        if seq == end { Burst::All } else { Burst::Rest }
     }
 }

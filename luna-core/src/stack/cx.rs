@@ -1,5 +1,6 @@
 //! What an application may do, inside callbacks and outside: a view of the stack without its loop.
 
+use core::hint::cold_path;
 use core::net::{IpAddr, SocketAddr};
 use core::ops::RangeInclusive;
 
@@ -101,7 +102,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
 
 /// Flags of connections that take nothing more to send.
 #[inline(always)]
-fn not_sending() -> Flags {
+pub(super) fn not_sending() -> Flags {
     let mut f = Flags::default();
     f.set_fin_queued(true);
     f.set_aborting(true);
@@ -251,7 +252,7 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
     ///
     /// # Errors
     /// [`SendError`]; `iov` is untouched.
-    #[inline]
+    #[inline(always)]
     pub fn send_message(
         &mut self,
         conn: ConnId,
@@ -259,62 +260,29 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
         iov: &mut VecView<Frag>,
         token: Option<u64>,
     ) -> Result<(), SendError> {
+        let [first, second] = head;
+        let usual = token.is_none() && second.is_empty() && !first.is_empty();
         stage!(before = self.stack.cycles, TcpOut);
-        if token.is_none() && head[1].is_empty() && self.queue_usual(conn, head[0], iov) {
+        if usual && self.queue_usual(conn, first, iov) {
             stage!(self.stack.cycles; back to before);
             return Ok(());
         }
-        let queued = self.queue_message(conn, head, iov, token);
+        cold_path();
+        let queued = self.queue_message(conn, first, second, iov, token);
         stage!(self.stack.cycles; back to before);
         queued
-    }
-
-    /// A message of our own objs, whose end nobody waits for, with all the room that it needs. False: nothing was done.
-    #[inline(always)]
-    fn queue_usual(&mut self, conn: ConnId, head: &[u8], iov: &mut VecView<Frag>) -> bool {
-        let s = &mut *self.stack;
-        let Ok(slot) = s.slot_of(conn) else { return false };
-        let c = s.conns.at_mut(slot);
-        if c.state != State::Established || c.flags.bits() & not_sending().bits() != 0 || head.is_empty() {
-            return false;
-        }
-        let Some(path) = s.paths.get_mut(usize::from(c.path)) else { return false };
-        let room = s.profiles.at(c.profile).snd_buf.saturating_sub(c.send.queued()) as usize;
-        let mut total = head.len();
-        for frag in iov.iter() {
-            // A tag makes it longer than any room: see `TcpConfig::MAX_SND_BUF`.
-            total += frag.tagged_len() as usize;
-        }
-        if total > room || s.sends.available() as usize <= iov.len() {
-            return false;
-        }
-        if total <= COPY_MAX as usize
-            && let [frag] = iov.as_slice()
-        {
-            let Some(mut to) = path.arena.room(path.queue.header_pool(), total as u32) else { return false };
-            let (first, rest) = to.bytes().split_at_mut(head.len());
-            first.copy_from_slice(head);
-            copy_counted(rest, frag.bytes().unwrap_or_default(), &mut s.copies.small);
-            drop(iov.pop());
-            c.send.push_small(&mut s.sends, to, None, false);
-        } else {
-            let Some(mut to) = path.arena.room(path.queue.header_pool(), head.len() as u32) else { return false };
-            to.bytes().copy_from_slice(head);
-            c.send.push_all(&mut s.sends, Some(to.into_frag(true)), iov, None, false, total as u32);
-        }
-        s.mark_dirty(slot);
-        true
     }
 
     #[inline(never)]
     fn queue_message(
         &mut self,
         conn: ConnId,
-        head: [&[u8]; 2],
+        first: &[u8],
+        second: &[u8],
         iov: &mut VecView<Frag>,
         token: Option<u64>,
     ) -> Result<(), SendError> {
-        self.queue(conn, head, iov, token)
+        self.queue(conn, [first, second], iov, token)
     }
 
     #[inline(always)]
@@ -326,6 +294,7 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
         token: Option<u64>,
     ) -> Result<(), SendError> {
         let s = &mut *self.stack;
+        s.settle();
         let slot = s.slot_of(conn).map_err(|Stale| SendError::Stale)?;
         let c = s.conns.at_mut(slot);
         if !c.state.sends() && !matches!(c.state, State::SynSent | State::SynReceived)
@@ -392,6 +361,7 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
     /// [`Stale`].
     pub fn shutdown(&mut self, conn: ConnId) -> Result<(), Stale> {
         let s = &mut *self.stack;
+        s.settle();
         let slot = s.slot_of(conn)?;
         s.conns.at_mut(slot).flags.set_fin_queued(true);
         s.mark_dirty(slot);
@@ -405,6 +375,7 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
     /// [`Stale`].
     pub fn close(&mut self, conn: ConnId) -> Result<(), Stale> {
         let s = &mut *self.stack;
+        s.settle();
         let slot = s.slot_of(conn)?;
         let now = s.now;
         let c = s.conns.at_mut(slot);
@@ -430,6 +401,7 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
     /// [`Stale`].
     pub fn abort(&mut self, conn: ConnId) -> Result<(), Stale> {
         let s = &mut *self.stack;
+        s.settle();
         let slot = s.slot_of(conn)?;
         s.conns.at_mut(slot).flags.set_aborting(true);
         s.mark_dirty(slot);
@@ -490,7 +462,8 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
     /// # Errors
     /// [`Stale`].
     pub fn info(&self, conn: ConnId) -> Result<TcpInfo, Stale> {
-        self.stack.info(conn)
+        let info = self.stack.info(conn)?;
+        Ok(TcpInfo { queued: info.queued + self.stack.unsettled_of(conn), ..info })
     }
 
     /// Both ends of a connection: local, remote.

@@ -1,11 +1,14 @@
 //! What a segment meant for the application: callbacks, and the end of connections.
 
+use core::hint::cold_path;
+
 use super::{App, CloseReason, Closed, ConnId, Cx, List, Released, Retained, Stack};
 use crate::nic::NicQueue;
 use crate::slab::NIL;
+use crate::tcp::State;
+use crate::tcp::connection::{Connection, Flags};
 use crate::tcp::input::Outcome;
 use crate::tcp::send_queue::{Acked, SendEntries};
-use crate::tcp::{State, connection::Connection};
 use crate::zbuf::{Foreign, Frag, Zbuf};
 
 /// Whether a connection is still there after callbacks.
@@ -13,6 +16,15 @@ use crate::zbuf::{Foreign, Frag, Zbuf};
 pub(super) enum Next {
     Alive,
     Gone,
+}
+
+/// Flags of connections whose application takes no more data.
+#[inline(always)]
+fn done_with_data() -> Flags {
+    let mut f = Flags::default();
+    f.set_aborting(true);
+    f.set_closed(true);
+    f
 }
 
 impl<Q: NicQueue> Stack<'_, Q> {
@@ -63,18 +75,22 @@ impl<Q: NicQueue> Stack<'_, Q> {
     #[inline(always)]
     pub(super) fn data<A: App<Q>>(&mut self, slot: u32, id: ConnId, data: Zbuf, app: &mut A) {
         let c = self.conns.at_mut(slot);
-        if c.flags.aborting() {
-            return;
-        }
-        if c.flags.closed() {
+        if c.flags.bits() & done_with_data().bits() != 0 {
+            cold_path();
+            if c.flags.aborting() {
+                return;
+            }
             // Closed by a callback just now: what comes nobody takes.
             self.counters.data_after_close += 1;
             c.flags.set_aborting(true);
             return;
         }
+        self.called = Some(id);
         stage!(self.cycles, Application);
         let Retained(n) = app.on_data(&mut Cx { stack: self }, id, data);
         stage!(self.cycles, TcpIn);
+        self.settle();
+        self.called = None;
         if n > 0 {
             let c = self.conns.at_mut(slot);
             c.rcv_held = c.rcv_held.saturating_add(n);
@@ -108,9 +124,6 @@ impl<Q: NicQueue> Stack<'_, Q> {
     pub(super) fn release_acked<A: App<Q>>(&mut self, slot: u32, id: ConnId, app: &mut A) {
         loop {
             let c = self.conns.at_mut(slot);
-            if !c.send.acked(&self.sends, c.snd_una) {
-                break;
-            }
             match c.send.release_acked(&mut self.sends, c.snd_una) {
                 Acked::NoMore => break,
                 Acked::Send(token) => {
@@ -122,6 +135,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
             }
         }
         if self.conns.at(slot).flags.wants_room() {
+            cold_path();
             self.tell_room(slot, id, app);
         }
     }

@@ -1,10 +1,11 @@
 //! From a frame to its connection, or to a listener, or to a reset.
 
+use core::hint::cold_path;
 use core::net::SocketAddr;
 
 use super::deliver::Next;
 use super::flow::FlowKey;
-use super::{App, Stack};
+use super::{App, ConnId, Stack};
 use crate::nic::{NicQueue, RxBurst, RxFrame};
 use crate::slab::NIL;
 use crate::tcp::State;
@@ -52,25 +53,19 @@ impl<Q: NicQueue> Stack<'_, Q> {
                 }
                 self.counters.segments_in += segments as u64;
                 self.counters.fast_path += segments as u64;
-                if seg.ack != conn.snd_una {
+                let acked_some = seg.ack != conn.snd_una;
+                let id = ConnId::new(self.config.id, slot, conn.generation);
+                if acked_some {
                     let at = (self.now, self.profiles.at(conn.profile));
                     let (acked, rtt) =
                         conn.acked_in_order(at, &mut self.segments, &self.sends, &mut self.counters, seg.ack);
                     if conn.congestion_listens() {
                         self.congestion_acked(slot, acked, rtt);
                     }
-                    self.release_acked(slot, self.id_of(slot), app);
+                    self.release_acked(slot, id, app);
                 }
                 if seg.payload_len > 0 {
-                    let id = self.id_of(slot);
-                    for _ in 0..segments {
-                        let Some(RxFrame { mut data, .. }) = burst.pop() else { break };
-                        // The IP packet's length, which was read before: the frame may be padded.
-                        let total = data.get(16..18).map_or(0, |b| u32::from(b[0]) << 8 | u32::from(b[1]));
-                        data.truncate(14 + total);
-                        data.trim_front(PlainSegment::HEADERS);
-                        self.data(slot, id, data, app);
-                    }
+                    self.hand_over(slot, id, seg.payload_len, segments, burst, app);
                 } else {
                     drop(burst.pop());
                 }
@@ -78,6 +73,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
                 return true;
             }
         }
+        cold_path();
         if self.now < self.cookies_until && self.flood(path, burst) {
             return true;
         }
@@ -106,6 +102,29 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let p = self.paths.get(usize::from(path))?;
         let ours = frame.data.get(..6) == Some(&p.queue.caps().mac.0[..]) && self.conns.at(slot).path == path;
         ours.then_some(slot)
+    }
+
+    /// The payload of the next `segments` frames of a burst, the first of which has `len` bytes.
+    #[inline(always)]
+    fn hand_over<A: App<Q>>(
+        &mut self,
+        slot: u32,
+        id: ConnId,
+        mut len: u32,
+        segments: usize,
+        burst: &mut RxBurst,
+        app: &mut A,
+    ) {
+        let mut left = segments;
+        while let Some(RxFrame { mut data, .. }) = burst.pop() {
+            data.narrow(PlainSegment::HEADERS, len);
+            self.data(slot, id, data, app);
+            left -= 1;
+            if left == 0 {
+                break;
+            }
+            len = burst.peek(0).map_or(0, |next| PlainSegment::payload_len_of(&next.data));
+        }
     }
 
     #[inline(never)]

@@ -19,6 +19,7 @@ mod ids;
 mod invariants;
 mod keepalive;
 mod listener;
+mod message;
 mod output;
 mod pace;
 mod passive;
@@ -61,6 +62,7 @@ pub use storage::{Neighbor, Storage};
 
 use flood::Flood;
 use flow::FlowTable;
+use message::Behind;
 use pace::PaceRing;
 use path::Path;
 use secrets::Secrets;
@@ -151,6 +153,9 @@ pub struct Stack<'m, Q> {
     told_last: u32,
     /// The connection of the last segment: bursts come in runs.
     last: u32,
+    /// The connection whose data a callback is being given: what that does to it needs no second look at the name.
+    called: Option<ConnId>,
+    behind: Behind,
     now: Instant,
     now_ms: u32,
     /// When the last turn began.
@@ -223,6 +228,8 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
             entries_wanted: 0,
             told_last: 0,
             last: NIL,
+            called: None,
+            behind: Behind::default(),
             now,
             now_ms: now.as_millis_u32(),
             turned: now,
@@ -405,6 +412,9 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
     #[inline(always)]
     fn slot_of(&self, id: ConnId) -> Result<u32, Stale> {
         let slot = id.slot();
+        if self.called == Some(id) {
+            return Ok(slot);
+        }
         if id.stack() != self.config.id || slot >= self.conns.capacity() {
             return Err(Stale);
         }

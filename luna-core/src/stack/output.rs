@@ -1,5 +1,6 @@
 //! What a connection sends: SYN, retransmissions, new data, FIN, probes, acknowledgments; once per burst.
 
+use super::burst::Burst;
 use super::deliver::Next;
 use super::transmit::{Piece, Sent};
 use super::{App, CloseReason, Cx, Stack};
@@ -55,13 +56,12 @@ impl<Q: NicQueue> Stack<'_, Q> {
             c.flags.set_dirty(false);
             let sent = self.counters.segments_out;
             let plain = c.state == State::Established && c.flags.bits() & unusual().bits() == 0;
-            if plain && self.output_burst(slot) {
-                let c = self.conns.at(slot);
-                if c.ack_owed == 0 && !c.flags.ack_now() || self.output_ack(slot) == Output::Done {
-                    any = true;
-                    self.arm(slot);
-                    continue;
-                }
+            let burst = if plain { self.output_burst(slot) } else { Burst::Rest };
+            // What was sent acknowledged along.
+            if burst == Burst::All || burst == Burst::Nothing && self.output_ack(slot) == Output::Done {
+                any = true;
+                self.arm(slot);
+                continue;
             }
             any |= self.flush_one(slot, plain, sent, app);
         }
@@ -227,7 +227,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
     /// Sends what was never sent, as both windows allow; then FIN, when it is due.
     #[inline(never)]
     pub(super) fn output_new(&mut self, slot: u32) -> Output {
-        if self.output_burst(slot) { Output::Done } else { self.output_rest(slot) }
+        if self.output_burst(slot) == Burst::Rest { self.output_rest(slot) } else { Output::Done }
     }
 
     /// New data and FIN, whatever is to be seen to.

@@ -5,7 +5,7 @@ use super::config::TcpConfig;
 use super::congestion::Controls;
 use super::connection::Connection;
 use super::recovery::Recoveries;
-use super::segments::{SegmentFlags, Segments};
+use super::segments::{Segment, SegmentFlags, SegmentList, Segments};
 use super::send_queue::{Cursor, SendEntries, SendQueue};
 use crate::counters::Counters;
 use crate::slab::NIL;
@@ -23,6 +23,12 @@ pub(crate) struct AckEnv<'a, 'm> {
     pub(crate) counters: &'a mut Counters,
     /// The acknowledgment carries ECE.
     pub(crate) ece: bool,
+}
+
+/// Karn: an acknowledgment that covers a retransmission, or what had arrived before it, measures the repair.
+#[inline(always)]
+fn measures(seen: SegmentFlags) -> bool {
+    !seen.retransmitted() && !seen.sacked()
 }
 
 impl Connection {
@@ -67,10 +73,23 @@ impl Connection {
         (acked, rtt)
     }
 
-    /// Frees the records of what `ack` covers, in one piece. When the newest of them was sent, if that measures a round
-    /// trip.
+    /// Frees the records of what `ack` covers. When the newest of them was sent, if that measures a round trip.
     #[inline(always)]
     fn free_acked(&mut self, segments: &mut Segments<'_>, sends: &SendEntries<'_>, ack: SeqNum) -> Option<Instant> {
+        let only = self.segments.head;
+        if only == self.segments.tail && only != NIL && segments.at(only).end() == ack {
+            // One burst is under way, and all of it is acknowledged: so it is where a request waits for its answer.
+            let &Segment { sent_at, flags, .. } = segments.at(only);
+            self.segments = SegmentList::default();
+            segments.release(only);
+            return measures(flags).then_some(sent_at);
+        }
+        self.free_several(segments, sends, ack)
+    }
+
+    /// The same, whatever `ack` covers: all that it does in one piece.
+    #[inline(never)]
+    fn free_several(&mut self, segments: &mut Segments<'_>, sends: &SendEntries<'_>, ack: SeqNum) -> Option<Instant> {
         let first = self.segments.head;
         let (mut at, mut last, mut count) = (first, NIL, 0);
         let mut seen = SegmentFlags::default();
@@ -100,8 +119,7 @@ impl Connection {
         if partial {
             self.trim_first(segments, sends, ack);
         }
-        // Karn: an acknowledgment that covers a retransmission, or what had arrived before it, measures the repair.
-        ((count > 0 || partial) && !seen.retransmitted() && !seen.sacked()).then_some(sent_at)
+        ((count > 0 || partial) && measures(seen)).then_some(sent_at)
     }
 
     /// Only part of the first record is acknowledged: its rest stays.

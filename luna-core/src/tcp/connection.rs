@@ -360,7 +360,7 @@ impl Connection {
     pub(crate) fn window_edge(&self) -> SeqNum {
         let room = self.rcv_budget.saturating_sub(self.rcv_held) / 2;
         // Whole units of the scale, or the field would promise less than is meant.
-        let window = room.min(self.rcv_wnd) >> self.rcv_scale << self.rcv_scale;
+        let window = if room >= self.rcv_wnd { self.rcv_wnd } else { room >> self.rcv_scale << self.rcv_scale };
         let edge = self.rcv_nxt + window;
         // What is worth a segment is never more than a full one.
         let step = edge - self.rcv_adv;
@@ -381,7 +381,8 @@ impl Connection {
     /// Keeps at hand what the settings say of the window: once the scale is known, and when settings change.
     pub(crate) fn fit_window(&mut self, config: &TcpConfig) {
         self.rcv_budget = config.rcv_budget;
-        self.rcv_wnd = config.rcv_wnd.min(config.rcv_budget / 2).min(0xffff << self.rcv_scale);
+        let largest = config.rcv_wnd.min(config.rcv_budget / 2).min(0xffff << self.rcv_scale);
+        self.rcv_wnd = largest >> self.rcv_scale << self.rcv_scale;
     }
 
     /// TSval for `now_ms`.

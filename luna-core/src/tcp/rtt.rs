@@ -67,14 +67,18 @@ impl Rtt {
     /// How long the first timer behind a transmission runs: the probe timeout, or the timeout where there are no probes.
     #[inline(always)]
     pub(crate) fn timer(&self, one_in_flight: bool, config: &TcpConfig) -> Duration {
-        let rto = self.base(config);
         if !self.probes || self.srtt == 0 {
-            return Duration::from_nanos(rto);
+            return Duration::from_nanos(self.base(config));
         }
         // RFC 8985 §7.2: two round trips, and with one segment in flight what the peer may delay its answer.
         let pto = (2 * u64::from(self.srtt)).max(config.min_pto.as_nanos());
         let delay = if one_in_flight { config.max_ack_delay.as_nanos() } else { 0 };
-        Duration::from_nanos(pto.wrapping_add(delay).min(rto))
+        let pto = pto.wrapping_add(delay);
+        if pto <= config.min_rto.as_nanos() {
+            // The timeout is no shorter than its floor.
+            return Duration::from_nanos(pto);
+        }
+        Duration::from_nanos(pto.min(self.base(config)))
     }
 
     /// Whether that is for a probe.

@@ -4,11 +4,13 @@
 //! begins at `head_seq`. An entry is dropped when its last byte is acknowledged; the last entry of a send carries the
 //! token that the application is told then.
 
+use core::hint::cold_path;
+
 use crate::nic::{MAX_TX_FRAGS, TxFrags};
 use crate::slab::{NIL, Node, Slab};
 use crate::stack::Released;
 use crate::wire::SeqNum;
-use crate::zbuf::{CopyCounter, Frag, Fresh, Pool, Room, ZbufMut, drain_all};
+use crate::zbuf::{Arena, CopyCounter, Frag, Fresh, Pool, Room, ZbufMut, drain_all};
 
 /// A fragment in a send queue.
 #[derive(Debug, Default)]
@@ -109,6 +111,13 @@ pub(crate) struct PlainGather<'a, 'p> {
 }
 
 impl<'p> PlainGather<'_, 'p> {
+    /// Whether it is chained, not copied, and there is room to.
+    #[inline(always)]
+    fn chains(&self, frag: &Frag) -> bool {
+        let chained = if self.frags.is_empty() { frag.is_plain(COPY_MAX) } else { !frag.is_foreign() };
+        chained && self.frags.len() < self.max_frags
+    }
+
     /// Up to `room` bytes of a head or a small fragment, behind the header if nothing was chained yet; how many. None of
     /// foreign memory.
     #[inline(always)]
@@ -265,6 +274,20 @@ impl SendQueue {
         self.link(pool, i, i, total);
     }
 
+    /// Makes the last `len` bytes written to `arena`, which stand right behind the last entry's, part of that.
+    pub(crate) fn join(&mut self, pool: &mut SendEntries<'_>, arena: &Arena, len: u32) {
+        let joined = self.tail != NIL && {
+            let frag = &mut pool.at_mut(self.tail).frag;
+            let before = frag.as_ref().map_or(0, Frag::len);
+            if self.next.entry == NIL {
+                self.next = Cursor { entry: self.tail, offset: before };
+            }
+            frag.as_mut().is_some_and(|frag| arena.join(frag, len))
+        };
+        debug_assert!(joined, "the arena was used for something else in between");
+        self.end += if joined { len } else { 0 };
+    }
+
     /// Makes a chain of entries with `total` bytes the end of the queue.
     #[inline(always)]
     fn link(&mut self, pool: &mut SendEntries<'_>, first: u32, last: u32, total: u32) {
@@ -332,10 +355,19 @@ impl SendQueue {
         while room > 0 && entry != NIL {
             let e = pool.at(entry);
             let Some(frag) = &e.frag else { break };
-            let n = if frag.is_plain(COPY_MAX) {
+            let n = if to.chains(frag) {
+                if offset == 0 && frag.len() <= room {
+                    // All of it, as most are.
+                    if to.frags.push(frag.lend()).is_err() {
+                        break;
+                    }
+                    room -= frag.len();
+                    entry = e.next;
+                    continue;
+                }
                 let part = frag.lend_rest(offset, room);
                 let n = part.len();
-                if to.frags.len() >= to.max_frags || to.frags.push(part).is_err() {
+                if to.frags.push(part).is_err() {
                     break;
                 }
                 n
@@ -366,11 +398,6 @@ impl SendQueue {
         Cursor { entry, offset }
     }
 
-    #[inline(always)]
-    pub(crate) fn acked(&self, pool: &SendEntries<'_>, una: SeqNum) -> bool {
-        self.head != NIL && !(self.head_seq + pool.at(self.head).len()).after(una)
-    }
-
     /// Frees what is acknowledged, up to the end of a send, whose token it returns, or to foreign memory.
     #[inline(always)]
     pub(crate) fn release_acked(&mut self, pool: &mut SendEntries<'_>, una: SeqNum) -> Acked {
@@ -379,19 +406,28 @@ impl SendQueue {
         let mut acked = Acked::NoMore;
         while at != NIL {
             let e = pool.at_mut(at);
-            let end = seq + e.len();
+            let Some(frag) = &e.frag else {
+                cold_path();
+                debug_assert!(false, "what is queued has a fragment");
+                break;
+            };
+            let end = seq + frag.len();
             if end.after(una) {
                 break;
             }
             if e.foreign {
+                cold_path();
                 acked = Acked::Foreign;
                 break;
             }
             seq = end;
-            e.frag = None;
+            if let Some(frag) = e.frag.take() {
+                frag.release();
+            }
             (last, at) = (at, e.next);
             count += 1;
             if e.last {
+                cold_path();
                 e.last = false;
                 acked = Acked::Send(e.token);
                 break;

@@ -308,6 +308,12 @@ impl PlainSegment {
     /// Bytes before the payload.
     pub(crate) const HEADERS: u32 = 66;
 
+    /// The payload's length of a frame that is known to be plain: the IP packet's, for the frame may be padded.
+    #[inline(always)]
+    pub(crate) fn payload_len_of(frame: &[u8]) -> u32 {
+        frame.get(16..18).map_or(0, |b| (u32::from(b[0]) << 8 | u32::from(b[1])).wrapping_sub(52))
+    }
+
     /// Reads a frame; `None` when it is not plain. Checksums are not looked at, see [`PlainSegment::checksums_hold`].
     #[inline(always)]
     pub(crate) fn read(frame: &[u8]) -> Option<Self> {

@@ -41,6 +41,32 @@ impl Arena {
         Some(Room { arena: self, len })
     }
 
+    /// How many bytes there is room for in the present obj.
+    #[inline(always)]
+    pub(crate) fn left(&self) -> u32 {
+        self.room
+    }
+
+    /// Room for `len` bytes in the present obj; `None` when there is no more.
+    #[inline(always)]
+    pub(crate) fn rest(&mut self, len: u32) -> Option<Room<'_>> {
+        (len <= self.room).then_some(Room { arena: self, len })
+    }
+
+    /// Makes the last `len` bytes that were written part of `frag`. False, and nothing done, unless they stand right behind
+    /// it.
+    #[inline]
+    pub(crate) fn join(&self, frag: &mut Frag, len: u32) -> bool {
+        let start = self.at.as_ptr().wrapping_sub(len as usize);
+        let behind = NonNull::new(start).is_some_and(|start| frag.ends_at(start, self.obj));
+        if behind {
+            // SAFETY: it ends `len` bytes before the mark, in the arena's obj: those bytes were written once, and nobody
+            // writes before the mark.
+            unsafe { frag.grow(len) };
+        }
+        behind
+    }
+
     #[inline(never)]
     fn renew(&mut self, pool: &Pool, len: u32) -> Option<()> {
         if len > pool.data_capacity() {
@@ -106,6 +132,12 @@ impl Room<'_> {
         }
     }
 
+    /// Keeps the bytes for [`Arena::join`].
+    #[inline(always)]
+    pub(crate) fn leave(mut self) {
+        self.advance();
+    }
+
     /// Whether the bytes stand right behind those of `frag`.
     #[inline(always)]
     pub(crate) fn continues(&self, frag: &Frag) -> bool {
@@ -169,6 +201,25 @@ mod tests {
         assert!(arena.room(&pool, 8).unwrap().continues(&second));
         assert!(!arena.room(&pool, 80).unwrap().continues(&second), "another obj");
         assert!(arena.room(&pool, 129).is_none(), "no obj is that large");
+    }
+
+    #[test]
+    fn what_was_left_behind_a_piece_joins_it_later_and_nothing_else_does() {
+        let pool = testing::pool(1, 128);
+        let mut arena = Arena::new();
+        assert!(arena.rest(1).is_none(), "no obj yet");
+        let mut first = write(&mut arena, &pool, &[1; 40]).unwrap();
+        for byte in [2, 3] {
+            let mut room = arena.rest(20).unwrap();
+            room.bytes().fill(byte);
+            room.leave();
+        }
+        assert!(!arena.join(&mut first, 39) && !arena.join(&mut first, 41), "not right behind it");
+        assert!(arena.join(&mut first, 40));
+        assert_eq!(first.bytes(), Some(&[&[1; 40][..], &[2; 20], &[3; 20]].concat()[..]));
+        assert_eq!((arena.left(), arena.rest(49).is_none()), (48, true));
+        drop((first, arena));
+        assert_eq!(pool.outstanding(), 0);
     }
 
     #[test]

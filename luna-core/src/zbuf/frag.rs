@@ -114,6 +114,18 @@ impl Frag {
         self.len_tag
     }
 
+    /// Drops it, in line: the compiler would make a function of its own of the drop of an `Option`.
+    #[inline(always)]
+    pub(crate) fn release(self) {
+        let mut this = ManuallyDrop::new(self);
+        if this.is_foreign() {
+            this.drop_foreign();
+        } else {
+            // SAFETY: this handle's reference to its obj, dropped once: `ManuallyDrop` does not do it again.
+            unsafe { drop_reference(this.ptr, this.extra) };
+        }
+    }
+
     /// Neither header nor foreign, and longer than `n`: one comparison of the tagged length.
     #[inline(always)]
     pub(crate) fn is_plain(&self, n: u32) -> bool {

@@ -177,6 +177,19 @@ impl Zbuf {
         self.len = self.len.min(n);
     }
 
+    /// All but the `len` bytes from `start` on is forgotten; everything, if there are not as many.
+    #[inline(always)]
+    pub(crate) fn narrow(&mut self, start: u32, len: u32) {
+        if len == 0 || start.saturating_add(len) > self.len {
+            core::hint::cold_path();
+            self.len = 0;
+            return;
+        }
+        // SAFETY: still inside the view, and not its end.
+        self.ptr = unsafe { self.ptr.add(start as usize) };
+        self.len = len;
+    }
+
     /// Bus address of the first byte. The whole view is contiguous for the device: objs never cross a zone.
     #[must_use]
     #[inline]

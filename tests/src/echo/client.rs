@@ -87,7 +87,7 @@ impl Handler for EchoClient {
         let _ = cx.reply_status(Status::NO_METHOD);
     }
 
-    #[inline]
+    #[inline(always)]
     fn on_response<S: ByteStream>(
         &mut self,
         cx: &mut SessionCx<'_, '_, S>,

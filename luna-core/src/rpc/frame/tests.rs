@@ -56,6 +56,30 @@ fn what_is_written_is_read() {
 }
 
 #[test]
+fn the_short_way_takes_plain_frames_and_no_others() {
+    for kind in [Kind::Request, Kind::Response] {
+        let plain =
+            FrameHeader { kind, flags: Flags::NONE, metadata_len: 0, payload_len: 100, payload_crc: 0, ..sample() };
+        let bytes = written(&plain);
+        assert_eq!(FrameHeader::parse_plain(&bytes, 100), Some(plain));
+        assert_eq!(FrameHeader::parse_plain(&bytes, 99), None, "longer than is wanted");
+        for bit in 0..8 * HEADER_LEN {
+            let mut flipped = bytes;
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(FrameHeader::parse_plain(&flipped, u32::MAX), None, "bit {bit}");
+        }
+        for other in [
+            FrameHeader { flags: Flags::PAYLOAD_CRC, ..plain },
+            FrameHeader { metadata_len: 1, ..plain },
+            FrameHeader::new(Kind::Ping, 1),
+            FrameHeader::new(Kind::Cancel, 1),
+        ] {
+            assert_eq!(FrameHeader::parse_plain(&written(&other), u32::MAX), None, "{other:?}");
+        }
+    }
+}
+
+#[test]
 fn every_flipped_bit_is_found() {
     let good = written(&sample());
     for bit in 0..HEADER_LEN * 8 {

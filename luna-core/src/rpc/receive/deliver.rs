@@ -80,7 +80,7 @@ impl Session<'_> {
         }
     }
 
-    #[inline]
+    #[inline(never)]
     fn deliver_request<S: ByteStream, H: Handler>(
         &mut self,
         stream: &mut S,
@@ -103,7 +103,7 @@ impl Session<'_> {
         core.require_answer(stream)
     }
 
-    #[inline]
+    #[inline(never)]
     fn deliver_response<S: ByteStream, H: Handler>(&mut self, stream: &mut S, handler: &mut H) {
         let Self { rx, core } = self;
         let header = &rx.header;

@@ -1,6 +1,8 @@
 //! The shortest way for what comes all the time: a frame of one of the two usual kinds, without metadata and payload CRC, that
 //! lies in one chunk as a whole; and the beginning of one that does not. Everything else goes the general way.
 
+use core::hint::cold_path;
+
 use super::{Sink, Stage, some_deadline};
 use crate::rpc::client::CallId;
 use crate::rpc::error::SessionError;
@@ -8,7 +10,7 @@ use crate::rpc::frame::{FrameHeader, HEADER_LEN, Kind};
 use crate::rpc::handler::{Handler, Request, Response};
 use crate::rpc::server::{Answer, Current};
 use crate::rpc::session::Session;
-use crate::rpc::stream::ByteStream;
+use crate::rpc::stream::{ByteStream, FragVec};
 use crate::time::{Duration, Instant};
 use crate::zbuf::{Frag, Zbuf};
 
@@ -18,6 +20,15 @@ pub(super) fn deadline_of<S: ByteStream>(header: &FrameHeader, stream: &S) -> In
     match header.deadline_us {
         0 => Instant::FAR,
         us => stream.now() + Duration::from_micros(u64::from(us)),
+    }
+}
+
+/// Puts the payload of a frame in its list, unless there is none.
+#[inline(always)]
+fn add(list: &mut FragVec, payload: Zbuf) {
+    if !payload.is_empty() {
+        let kept = list.push(Frag::from(payload));
+        debug_assert!(kept.is_ok(), "an empty list");
     }
 }
 
@@ -33,34 +44,34 @@ impl Session<'_> {
     ) -> Result<Option<Zbuf>, SessionError> {
         loop {
             let Some(bytes) = data.first_chunk::<HEADER_LEN>() else { return Ok(Some(data)) };
-            let Some(header) = FrameHeader::parse_usual(bytes, &self.core.limits) else { return Ok(Some(data)) };
-            let len = header.payload_len;
-            if header.metadata_len != 0 || header.flags.has_payload_crc() || len > self.rx.gather_limit {
+            let Some(header) = FrameHeader::parse_plain(bytes, self.rx.plain_limit) else {
+                cold_path();
                 return Ok(Some(data));
-            }
+            };
+            let len = header.payload_len;
             let here = data.len() - HEADER_LEN as u32;
             if here < len {
                 return Ok(self.begin_usual(data, header, stream));
             }
+            // Not the session's own list: of this one it is known how much it holds.
+            let mut payload = FragVec::new();
             let rest = if here == len {
                 data.trim_front(HEADER_LEN as u32);
-                self.keep_whole(data);
+                add(&mut payload, data);
                 None
             } else {
-                if len > 0 {
-                    let mut payload = data.clone();
-                    payload.trim_front(HEADER_LEN as u32);
-                    payload.truncate(len);
-                    self.keep_whole(payload);
-                }
+                let mut part = data.clone();
+                part.trim_front(HEADER_LEN as u32);
+                part.truncate(len);
+                add(&mut payload, part);
                 data.trim_front(HEADER_LEN as u32 + len);
                 Some(data)
             };
             self.core.counters.frames_in += 1;
             if header.kind == Kind::Request {
-                self.request_whole(&header, stream, handler)?;
+                self.request_whole(&header, &mut payload, stream, handler)?;
             } else {
-                self.response_whole(&header, stream, handler);
+                self.response_whole(&header, &mut payload, stream, handler);
             }
             match rest {
                 Some(rest) => data = rest,
@@ -70,52 +81,44 @@ impl Session<'_> {
     }
 
     #[inline(always)]
-    fn keep_whole(&mut self, payload: Zbuf) {
-        if !payload.is_empty() {
-            let kept = self.rx.gather.chunks.push(Frag::from(payload));
-            debug_assert!(kept.is_ok(), "empty between frames");
-        }
-    }
-
-    #[inline(always)]
     fn request_whole<S: ByteStream, H: Handler>(
         &mut self,
         header: &FrameHeader,
+        payload: &mut FragVec,
         stream: &mut S,
         handler: &mut H,
     ) -> Result<(), SessionError> {
-        let Self { rx, core } = self;
+        let core = &mut self.core;
         core.counters.requests += 1;
         let deadline = deadline_of(header, stream);
         core.current = Current { id: header.id, deadline, answer: Answer::Open };
-        let request = Request {
-            method: header.method,
-            metadata: &[],
-            deadline: some_deadline(deadline),
-            payload: &mut rx.gather.chunks,
-        };
+        let request = Request { method: header.method, metadata: &[], deadline: some_deadline(deadline), payload };
         stage!(stream, Application);
         handler.on_request(&mut core.request_cx(stream), request);
         stage!(stream, Rpc);
-        rx.gather.clear();
         core.require_answer(stream)
     }
 
     #[inline(always)]
-    fn response_whole<S: ByteStream, H: Handler>(&mut self, header: &FrameHeader, stream: &mut S, handler: &mut H) {
-        let Self { rx, core } = self;
+    fn response_whole<S: ByteStream, H: Handler>(
+        &mut self,
+        header: &FrameHeader,
+        payload: &mut FragVec,
+        stream: &mut S,
+        handler: &mut H,
+    ) {
+        let core = &mut self.core;
         if let Some(call) = core.end_call(header.id) {
             core.counters.responses += 1;
-            let payload = &mut rx.gather.chunks;
             let response = Response { status: header.status, metadata: &[], payload, streamed: false };
             stage!(stream, Application);
             handler.on_response(&mut core.cx(stream), CallId(header.id), call.user(), Ok(response));
             stage!(stream, Rpc);
         } else {
+            cold_path();
             core.counters.stale_responses += 1;
             core.counters.discarded_bytes += u64::from(header.payload_len);
         }
-        rx.gather.clear();
     }
 
     /// The head and the first piece of a payload that is going to be put together. What is not plainly so comes back.

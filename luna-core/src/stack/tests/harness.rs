@@ -42,6 +42,8 @@ pub(super) struct Recorder {
     pub(super) close_on_open: bool,
     /// Sent by every connection whenever it is told of room.
     pub(super) greedy: Option<Zbuf>,
+    /// What else it does with data.
+    pub(super) talk: Option<fn(&mut Cx<'_, '_, Queue>, ConnId, &Zbuf)>,
     /// Not yet echoed, for want of room.
     pub(super) backlog: VecDeque<Zbuf>,
 }
@@ -80,6 +82,9 @@ impl App<Queue> for Recorder {
     fn on_data(&mut self, cx: &mut Cx<'_, '_, Queue>, conn: ConnId, data: Zbuf) -> Retained {
         self.received.extend_from_slice(&data);
         self.chunks.push((data.as_ptr().addr().get(), data.len()));
+        if let Some(talk) = self.talk {
+            talk(cx, conn, &data);
+        }
         if self.abort_on_data {
             cx.abort(conn).unwrap();
         }

@@ -18,6 +18,7 @@ mod icmp;
 mod keepalive;
 mod limits;
 mod loss;
+mod messages;
 mod profiles;
 mod recovery;
 mod reset;

@@ -129,3 +129,21 @@ fn a_count_never_wraps() {
     assert!(clone.is_err());
     assert!(!buf.is_unique());
 }
+
+#[test]
+fn a_view_narrows_to_what_is_there_or_to_nothing() {
+    let pool = pool(1, 128);
+    let mut whole = pool.alloc().unwrap();
+    whole.append(100).unwrap().iter_mut().zip(0..).for_each(|(to, i)| *to = i);
+    let whole = whole.freeze();
+    for (start, len) in [(0, 100), (66, 34), (66, 1), (99, 1)] {
+        let mut part = whole.clone();
+        part.narrow(start, len);
+        assert_eq!(&part[..], &whole[start as usize..(start + len) as usize]);
+    }
+    for (start, len) in [(0, 101), (66, 35), (100, 0), (50, 0), (101, 1), (u32::MAX, 2)] {
+        let mut part = whole.clone();
+        part.narrow(start, len);
+        assert!(part.is_empty(), "{len} bytes from {start}");
+    }
+}
