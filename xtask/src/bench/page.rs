@@ -29,7 +29,7 @@ const FAIRNESS: [&str; 10] = [
      by reference and without any checksum.",
     "Luna over memif computes and verifies TCP checksums in software, both ways. Over virtio the port vouches for them. Its \
      timestamps, SACK, round-trip samples, congestion control, timers and RPC header checks are on; the payload digest is \
-     off. Luna has no TSO and no LRO yet: its frames have 1500 bytes on every port here.",
+     off. Luna has no LRO yet, and TSO only where the port cuts frames (virtio_user to vhost).",
     "Shared memory stands for a NIC: memif and virtio move bytes between the processes by a copy in DPDK, as DMA would, and \
      that copy is part of Luna's figures. There is no wire, no interrupt and no second machine, so latencies say what the \
      stacks cost, not what a network gives.",
