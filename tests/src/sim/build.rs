@@ -4,7 +4,7 @@ use core::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use luna_core::Counters;
-use luna_core::nic::Caps;
+use luna_core::nic::{Caps, MAX_TSO_PAYLOAD};
 use luna_core::stack::{Bind, Cidr, PathConfig, Stack, StackConfig};
 use luna_core::time::Instant;
 
@@ -70,6 +70,12 @@ impl<'m> World<'m> {
     fn add_stack(&mut self, i: usize, pools: &'m Pools, tables: &'m mut Tables, rng: &Rng) {
         let plan = &self.plan.stacks[i];
         let wire = Rc::new(RefCell::new(Wire { rx_ring: plan.rx_ring, tx_ring: plan.tx_ring, ..Wire::default() }));
+        // Drawn apart, so that plans stay what they were.
+        let tso = match rng.fork(400 + i as u64).draw() % 4 {
+            0 if plan.offload => MAX_TSO_PAYLOAD,
+            1 if plan.offload => 5000,
+            _ => 0,
+        };
         let caps = Caps {
             mac: mac(i),
             mtu: plan.mtu,
@@ -77,7 +83,7 @@ impl<'m> World<'m> {
             tx_checksum: plan.offload,
             foreign: true,
             prompt_completion: true,
-            max_tso_payload: 0,
+            max_tso_payload: tso,
         };
         let queue = SimQueue::new(wire.clone(), caps, &pools.rx, &pools.headers, self.plan.pad);
         let mut key = [0; 32];

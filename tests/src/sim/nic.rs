@@ -1,6 +1,7 @@
 //! The NIC of a simulated stack: luna-core's `NicQueue` between a stack's turn and the simulated wire.
 //!
-//! As a NIC does, it gathers a frame when it is given one and lets go of its memory when the frame was sent; it fills
+//! As a NIC does, it gathers a frame when it is given one, cuts large ones into segments, and lets go of the memory when all
+//! was sent; it fills
 //! objs of the stack's receive pool, and with offloads it computes and verifies checksums. What passed in a turn, both
 //! ways and in order, is kept for those who watch ([`Wire::passed`]).
 
@@ -9,7 +10,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use luna_core::nic::{Caps, NicQueue, QueueStats, RxBurst, RxFrame, RxMeta, TxMeta};
-use luna_core::wire::{ChecksumVerdict, ParseError, RxChecksum, TcpPacket};
+use luna_core::wire::{ChecksumVerdict, LargePacket, ParseError, RxChecksum, TcpPacket};
 use luna_core::zbuf::{Frag, FragRef, Pool, ZbufMut};
 
 use super::frame::{Frame, Tag};
@@ -45,9 +46,9 @@ pub struct Wire {
     pub spare: Vec<Vec<u8>>,
 }
 
-/// What a frame holds until it was sent.
+/// What a frame holds until it was sent. Of the segments of a large one, the last holds everything.
 struct Held {
-    _header: ZbufMut,
+    _header: Option<ZbufMut>,
     payload: Vec<Frag>,
     /// A sum over the payload when it was taken, if others may write it.
     sum: Option<u16>,
@@ -166,6 +167,28 @@ impl NicQueue for SimQueue<'_> {
                 bytes.truncate(at);
             }
         }
+        let large = if meta.segment_size == 0 { None } else { LargePacket::parse(&bytes) };
+        if let Some(large) = large {
+            // All segments but the last, which is what is left in `bytes`.
+            let (head, size) = (large.header_len(), u32::from(meta.segment_size));
+            let payload = (bytes.len() - head) as u32;
+            let mut at = 0;
+            while payload - at > size {
+                let from = head + at as usize;
+                let mut segment = bytes[..head].to_vec();
+                segment.extend_from_slice(&bytes[from..from + size as usize]);
+                assert!(large.cut(&mut segment, at, size, false), "a segment is shorter than the whole");
+                complete_checksum(&mut segment, meta);
+                self.stats.tx_frames += 1;
+                self.stats.tx_bytes += segment.len() as u64;
+                wire.in_flight += 1;
+                wire.passed.push(Passed::Out(Frame { bytes: segment, tag: Tag::default() }));
+                self.held.push_back(Held { _header: None, payload: Vec::new(), sum: None });
+                at += size;
+            }
+            bytes.drain(head..head + at as usize);
+            assert!(large.cut(&mut bytes, at, payload - at, true), "a segment is shorter than the whole");
+        }
         if meta.offload_checksum {
             complete_checksum(&mut bytes, meta);
         }
@@ -178,7 +201,7 @@ impl NicQueue for SimQueue<'_> {
         wire.passed.push(Passed::Out(Frame { bytes, tag: Tag::default() }));
         let payload: Vec<_> = payload.iter().map(FragRef::to_frag).collect();
         let sum = sum_of(&payload);
-        self.held.push_back(Held { _header: header, payload, sum });
+        self.held.push_back(Held { _header: Some(header), payload, sum });
         Ok(())
     }
 
