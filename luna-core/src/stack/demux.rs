@@ -144,7 +144,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
     #[inline(never)]
     fn frame_parsed<A: App<Q>>(&mut self, path: u8, frame: RxFrame, app: &mut A) {
         stage!(self.cycles, Parse);
-        let packet = match TcpPacket::parse_frame(&frame.data, frame.meta.checksum) {
+        let mut packet = match TcpPacket::parse_frame(&frame.data, frame.meta.checksum) {
             Ok(packet) => packet,
             Err(ParseError::NotTcp) => return self.not_tcp(path, &frame.data, app),
             Err(e) => return self.counters.malformed(e),
@@ -157,7 +157,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         } else {
             match self.flows.find(&key, |slot| self.conns.at(slot).key.matches(&key)) {
                 Some(slot) => slot,
-                None => match self.no_connection(path, &packet, &frame.data, &key) {
+                None => match self.no_connection(path, &mut packet, &frame.data, &key) {
                     Some(slot) => slot,
                     None => return,
                 },
@@ -170,7 +170,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         if self.conns.at(slot).state == State::TimeWait && self.conns.at(slot).gives_way_to(&packet, &frame.data) {
             self.free(slot);
             // A SYN, which makes no connection by itself.
-            let _ = self.no_connection(path, &packet, &frame.data, &key);
+            let _ = self.no_connection(path, &mut packet, &frame.data, &key);
             return;
         }
         self.last = slot;

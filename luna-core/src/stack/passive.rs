@@ -12,9 +12,15 @@ use crate::wire::{ParseError, SackBlocks, SegmentHead, TcpFlags, TcpOptions, Tcp
 
 impl<Q: NicQueue> Stack<'_, Q> {
     /// A segment for CLOSED or LISTEN. The slot, when it completed a handshake that only its cookie remembers: the segment
-    /// goes on as one for that connection, in SYN-RECEIVED.
+    /// goes on as one for that connection, in SYN-RECEIVED; a keepalive probe as what it repeats.
     #[inline(never)]
-    pub(super) fn no_connection(&mut self, path: u8, packet: &TcpPacket, frame: &[u8], key: &FlowKey) -> Option<u32> {
+    pub(super) fn no_connection(
+        &mut self,
+        path: u8,
+        packet: &mut TcpPacket,
+        frame: &[u8],
+        key: &FlowKey,
+    ) -> Option<u32> {
         let p = self.paths.get(usize::from(path))?;
         if !packet.is_unicast() {
             self.counters.not_unicast += 1;
@@ -161,20 +167,26 @@ impl<Q: NicQueue> Stack<'_, Q> {
     fn accept_cookie(
         &mut self,
         path: u8,
-        packet: &TcpPacket,
+        packet: &mut TcpPacket,
         frame: &[u8],
         key: &FlowKey,
         l: u32,
     ) -> Result<u32, NoCookie> {
         let tcp = &packet.tcp;
-        let (iss, irs) = (tcp.ack - 1, tcp.seq - 1);
+        let (iss, mut irs) = (tcp.ack - 1, tcp.seq - 1);
         let window = syn_window(self.profiles.get(self.profile_of(l))) as u16;
         let secrets = &mut self.secrets;
         let flow = secrets.flow(key);
         let tsval = self.now_ms.wrapping_add(flow.timestamp_offset());
         let answer = cookie::check(self.now, iss, irs, window, |period| secrets.cookie(flow, period));
         let options = TcpOptions::parse(packet.options(frame)).map_err(|_| NoCookie::Bad);
-        let (Answer::First(_) | Answer::Later, Ok(ours)) = (answer, options) else {
+        let probe = matches!(answer, Answer::Probe(_));
+        if probe && packet.segment_len() > 0 {
+            // Neither a probe nor a beginning.
+            self.counters.syn_cookies_bad += 1;
+            return Err(NoCookie::Bad);
+        }
+        let (Answer::First(_) | Answer::Probe(_) | Answer::Later, Ok(ours)) = (answer, options) else {
             self.counters.syn_cookies_bad += 1;
             return Err(NoCookie::Bad);
         };
@@ -186,7 +198,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
             };
             (syn.window_scale, syn.sack_permitted) = (scale, sack);
         }
-        let Answer::First(mss) = answer else {
+        let (Answer::First(mss) | Answer::Probe(mss)) = answer else {
             if !ours.timestamps.is_some_and(|(_, echo)| cookie::may_be_overtaken(tsval, echo)) {
                 self.counters.syn_cookies_bad += 1;
                 return Err(NoCookie::Bad);
@@ -200,6 +212,11 @@ impl<Q: NicQueue> Stack<'_, Q> {
             self.counters.backlog_full += 1;
             return Err(NoCookie::Full);
         }
+        if probe {
+            irs += 1;
+            packet.tcp.seq += 1;
+        }
+        let tcp = packet.tcp;
         let slot = self.half_open(path, packet, key, l).ok_or(NoCookie::Full)?;
         let config = self.profiles.at(self.conns.at(slot).profile);
         let our_mss = self.mss_for(path, packet.src, config);
@@ -212,6 +229,8 @@ impl<Q: NicQueue> Stack<'_, Q> {
         // Our answer left long ago.
         conn.snd_nxt = iss + 1;
         conn.flags.set_syn_pending(false);
+        // Who asks wants an answer.
+        conn.flags.set_ack_now(probe);
         self.counters.passive_opens += 1;
         self.counters.syn_cookies_in += 1;
         Ok(slot)

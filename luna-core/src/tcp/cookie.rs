@@ -32,6 +32,9 @@ const NO_SCALE: u32 = 15;
 /// An echo older than any cookie that holds, in ms.
 const MAX_AGE_MS: u32 = 3 * ((1u64 << PERIOD_SHIFT) / 1_000_000) as u32;
 
+/// One less than nothing, of 28 bits.
+const BEFORE: u32 = (1 << 28) - 1;
+
 /// For so long a segment may wait for the one that it overtook: a SYN-ACK's way and three timeouts of 1 s, each twice the last.
 const LATER_MS: u32 = 8_000;
 
@@ -63,6 +66,9 @@ pub(crate) fn make(now: Instant, index: u32, irs: SeqNum, hash: impl FnOnce(u32)
 pub(crate) enum Answer {
     /// The first segment behind the SYN. The MSS of the cookie.
     First(u16),
+    /// The byte before it, as keepalive of a peer that has sent nothing yet asks (RFC 9293 §3.8.4): the acknowledgment that
+    /// should have come first is lost, and this one says the same. The MSS of the cookie.
+    Probe(u16),
     /// A later one, inside the window that the cookie's SYN-ACK granted.
     Later,
     /// The cookie is none that holds.
@@ -77,8 +83,10 @@ pub(crate) fn check(now: Instant, cookie: SeqNum, irs: SeqNum, window: u16, hash
     let made = if current & 1 == cookie.0 & 1 { current } else { current.wrapping_sub(1) };
     // Of 28 bits.
     let behind = (hash(made).wrapping_add(irs.0) << 4).wrapping_sub(cookie.0 & !15) >> 4;
+    let mss = MSS[index as usize & 7];
     match behind {
-        0 => Answer::First(MSS[index as usize & 7]),
+        0 => Answer::First(mss),
+        BEFORE => Answer::Probe(mss),
         // FIN may stand behind the window.
         1.. if behind <= u32::from(window) + 1 => Answer::Later,
         _ => Answer::Wrong,
@@ -149,7 +157,8 @@ mod tests {
             for ahead in [1, 2, 500, 1000, 1001] {
                 assert_eq!(is(ahead), Answer::Later, "{ahead}");
             }
-            for far in [1002, 1 << 16, 1 << 27, (1 << 28) - 1, u32::MAX] {
+            assert_eq!(is(u32::MAX), Answer::Probe(1460));
+            for far in [1002, 1 << 16, 1 << 27, (1 << 28) - 2, u32::MAX - 1] {
                 assert_eq!(is(far), Answer::Wrong, "{far}");
             }
         }

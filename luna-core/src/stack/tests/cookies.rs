@@ -131,6 +131,29 @@ fn data_completes_the_handshake_when_its_acknowledgment_was_lost() {
     assert_eq!(p.b.stack.counters().resets_out, 1, "for what filled the backlog");
 }
 
+/// Who has nothing to send asks after a while whether the other side is there, with a segment from before its first.
+#[test]
+fn keepalive_completes_the_handshake_when_its_acknowledgment_was_lost() {
+    for timestamps in [true, false] {
+        let keepalive_idle = MS(100);
+        let tcp_a = TcpConfig { keepalive_idle, keepalive_interval: MS(300), timestamps, ..TcpConfig::DATACENTER };
+        let (mut p, a) = opened(&Options { tcp_a, ..Options::default() });
+        p.a.queue().fate = Box::new(|_, n| if n == 2 { Fate::Drop } else { Fate::Pass });
+        p.run(MS(90));
+        assert_eq!((p.a.app.connected.len(), p.b.app.accepted.len()), (1, 0));
+        p.run(MS(20));
+        assert_eq!((p.a.app.closed.len(), p.b.app.accepted.len()), (0, 1));
+        assert_eq!(p.b.stack.counters().syn_cookies_bad, 0);
+        assert_eq!(p.a.stack.counters().keepalives, 1);
+        let data = p.a.buffer(5000, 0);
+        p.a.send(p.now, a, &data, 1).unwrap();
+        p.run(MS(10));
+        expect_pattern(&p.b.app.received, 5000);
+        p.run(MS(50));
+        assert_eq!(p.a.stack.counters().keepalives, 1, "the probe was answered at once");
+    }
+}
+
 /// What overtakes the first segment says nothing of it: to answer with a reset would end what the peer has opened.
 #[test]
 fn a_segment_that_overtakes_the_cookies_first_one_is_left_to_come_again() {
@@ -232,7 +255,7 @@ fn a_cookie_of_one_flow_or_one_syn_is_nothing_for_another() {
     for (from, seq, echo) in [
         ((addr(&o, 1), port ^ 1), syn_ack.tcp.ack, echo),
         ((addr(&o, 3), port), syn_ack.tcp.ack, echo),
-        ((addr(&o, 1), port), syn_ack.tcp.ack - 1, echo),
+        ((addr(&o, 1), port), syn_ack.tcp.ack - 2, echo),
         ((addr(&o, 1), port), syn_ack.tcp.ack + 100_000, echo),
         ((addr(&o, 1), port), syn_ack.tcp.ack + 1, echo.wrapping_sub(9_000)),
         ((addr(&o, 1), port), syn_ack.tcp.ack, echo.wrapping_add(100_000)),
