@@ -4,7 +4,8 @@
 //! The sequence number is 28 bits of keyed hash, to which the peer's own initial sequence number is added, 3 bits of MSS, and
 //! the lowest bit of the period in which it was made: a cookie holds for that period and the next, 69 to 137 s, and each
 //! period has a key of its own. The bits of the MSS are not hashed: whoever changes them harms only the own connection.
-//! The sum tells how far a segment is behind the peer's SYN: only what comes right behind it opens the connection, and
+//! The sum tells how far a segment is behind the peer's SYN: only what comes right behind it opens the connection, or a
+//! keepalive probe, from the byte before (so of the 2^28 values of the hash two open one), and
 //! what comes later in the first window overtook that. It is dropped, not answered with a reset, which would end
 //! a connection that the peer believes to have; the peer sends both again. So it is for a few seconds, by the echoed
 //! timestamp: who still sends so later talks of a connection that is gone, and has to be told. What only makes sense with timestamps travels in the 6 lowest bits of the TSval that we send, which
