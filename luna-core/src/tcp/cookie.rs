@@ -1,20 +1,22 @@
 //! SYN cookies (RFC 4987 §3.6): what a SYN said, packed into the initial sequence number and the timestamp of its answer,
 //! so that the half-open connection needs no memory. Nothing here knows keys: [`crate::stack`] supplies the hash.
 //!
-//! The sequence number is 28 bits of keyed hash, to which the peer's own initial sequence number is added, 3 bits of MSS, and
-//! the lowest bit of the period in which it was made: a cookie holds for that period and the next, 69 to 137 s, and each
-//! period has a key of its own. The bits of the MSS are not hashed: whoever changes them harms only the own connection.
-//! The sum tells how far a segment is behind the peer's SYN: only what comes right behind it opens the connection, or a
-//! keepalive probe, from the byte before (so of the 2^28 values of the hash two open one), and
-//! what comes later in the first window overtook that. It is dropped, not answered with a reset, which would end
-//! a connection that the peer believes to have; the peer sends both again. So it is for a few seconds, by the echoed
-//! timestamp: who still sends so later talks of a connection that is gone, and has to be told. What only makes sense with timestamps travels in the 6 lowest bits of the TSval that we send, which
-//! the peer echoes: its window scale, and whether it does SACK. Without timestamps a cookie's connection has neither.
+//! The sequence number is 28 bits of keyed hash, to which the peer's own initial sequence number is added, 3 bits of MSS,
+//! and the lowest bit of the period in which it was made: a cookie holds for that period and the next, 69 to 137 s, and
+//! each period has a key of its own. The bits of the MSS are not hashed: whoever changes them harms only the own
+//! connection. The sum tells how far a segment is behind the peer's SYN: only what comes right behind it opens the
+//! connection, or a keepalive probe, from the byte before (so of the 2^28 values of the hash two open one), and what
+//! comes later in the first window overtook that. It is dropped, not answered with a reset, which would end a connection
+//! that the peer believes to have; the peer sends both again. So it is for a few seconds, by the echoed timestamp: who
+//! still sends so later talks of a connection that is gone, and has to be told. What only makes sense with timestamps
+//! travels in the 6 lowest bits of the TSval that we send, which the peer echoes: its window scale, and whether it does
+//! SACK. Without timestamps a cookie's connection has neither.
 //!
-//! Lost with cookies: without timestamps, the peer whose first segment is overtaken, which is reset; the retransmission of our SYN-ACK, MSS values between those of the table, and the clock of RFC 6528
-//! in the initial sequence number. And nothing remembers that a cookie was used: while it holds, a first segment that
-//! comes again after its connection is gone opens another one (as it does with Linux); the peer, which knows of no such
-//! connection or is about to be reset, ends it.
+//! Lost with cookies: without timestamps, the peer whose first segment is overtaken, which is reset; the retransmission
+//! of our SYN-ACK, MSS values between those of the table, and the clock of RFC 6528 in the initial sequence number. And
+//! nothing remembers that a cookie was used: while it holds, a first segment that comes again after its connection is
+//! gone opens another one (as it does with Linux); the peer, which knows of no such connection or is about to be reset,
+//! ends it.
 
 use crate::time::Instant;
 use crate::wire::SeqNum;
