@@ -50,9 +50,8 @@ impl From<CycleReport> for CycleTable {
     }
 }
 
-/// Those of another thread's stack, or those since an earlier account.
 impl CycleTable {
-    /// Adds another stack's.
+    /// Adds those of another stack, on another thread.
     pub fn add(&mut self, other: &Self) {
         let (a, b) = (&mut self.cycles, &other.cycles);
         a.stages.iter_mut().zip(b.stages).for_each(|(sum, n)| *sum += n);

@@ -229,8 +229,10 @@ impl<Q: NicQueue> Stack<'_, Q> {
         // Our answer left long ago.
         conn.snd_nxt = iss + 1;
         conn.flags.set_syn_pending(false);
-        // Who asks wants an answer.
-        conn.flags.set_ack_now(probe);
+        if probe {
+            // Who asks wants an answer.
+            conn.flags.set_ack_now(true);
+        }
         self.counters.passive_opens += 1;
         self.counters.syn_cookies_in += 1;
         Ok(slot)

@@ -2,7 +2,7 @@
 //! way round, are about). For devices made of software, and for queues that are handed whole what came in segments.
 
 use super::checksum::Checksum;
-use super::{PROTOCOL_TCP, TcpFlags, ethernet, ipv4, ipv6, tcp};
+use super::{EtherType, EthernetHeader, PROTOCOL_TCP, TcpFlags, ipv4, ipv6, tcp};
 
 /// Where the headers of a TCP packet are that holds many segments.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,18 +19,14 @@ impl LargePacket {
     /// without extension headers. `None` when it is anything else, or when they are cut off.
     #[must_use]
     pub fn parse(frame: &[u8]) -> Option<Self> {
-        const VLAN: u16 = 0x8100;
-        let ether_type = be16(frame, 12)?;
-        let (l3, ether_type) = match ether_type {
-            VLAN => (ethernet::TAGGED_HEADER_LEN, be16(frame, 16)?),
-            other => (ethernet::HEADER_LEN, other),
-        };
-        let (ipv6, l4, protocol) = match ether_type {
-            0x0800 => {
+        let link = EthernetHeader::parse(frame).ok()?;
+        let l3 = usize::from(link.header_len);
+        let (ipv6, l4, protocol) = match link.ethertype {
+            EtherType::Ipv4 => {
                 let len = 4 * usize::from(frame.get(l3)? & 15);
                 (false, (len >= ipv4::HEADER_LEN).then_some(l3 + len)?, *frame.get(l3 + 9)?)
             }
-            0x86dd => (true, l3 + ipv6::HEADER_LEN, *frame.get(l3 + 6)?),
+            EtherType::Ipv6 => (true, l3 + ipv6::HEADER_LEN, *frame.get(l3 + 6)?),
             _ => return None,
         };
         let header_len = l4 + 4 * usize::from(frame.get(l4 + 12)? >> 4);

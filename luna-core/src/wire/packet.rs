@@ -311,7 +311,9 @@ impl PlainSegment {
     /// The payload's length of a frame that is known to be plain: the IP packet's, for the frame may be padded.
     #[inline(always)]
     pub(crate) fn payload_len_of(frame: &[u8]) -> u32 {
-        frame.get(16..18).map_or(0, |b| (u32::from(b[0]) << 8 | u32::from(b[1])).wrapping_sub(52))
+        const IP_AND_TCP: u32 = PlainSegment::HEADERS - ethernet::HEADER_LEN as u32;
+        let total = frame.get(16..).and_then(|rest| rest.first_chunk().copied());
+        total.map_or(0, |total| u32::from(u16::from_be_bytes(total)).wrapping_sub(IP_AND_TCP))
     }
 
     /// Reads a frame; `None` when it is not plain. Checksums are not looked at, see [`PlainSegment::checksums_hold`].

@@ -39,7 +39,7 @@ pub(crate) const STEPS: &[Step] = &[
     step("features", "luna-core builds with each of its features", features),
     dpdk_step("tests", "unit, property and system tests that need no DPDK", tests),
     step("scripts", "packet scripts, counted by RFC", scripts),
-    step("sim", "the simulator: whole stacks over a network that misbehaves, some hundred seeds", simulation),
+    step("sim", "the simulator: whole stacks over a network that misbehaves, three thousand seeds", simulation),
     step("cycles", "cycles by stage of the loop: exact with a counter by hand, and as the command prints them", cycles),
     step("doc-tests", "examples in the documentation", doc_tests),
     dpdk_step("tests-dpdk", "tests over DPDK ports: memif, virtio_user, AF_XDP", tests_dpdk),
