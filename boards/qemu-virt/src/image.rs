@@ -32,7 +32,7 @@ initial_pagetable!({
     // RAM.
     table[1] = NORMAL | GIB;
     // PCIe configuration space, at 0x40_1000_0000.
-    table[256] = DEVICE | 256 * GIB;
+    table[256] = DEVICE | (256 * GIB);
     InitialPagetable(table)
 });
 

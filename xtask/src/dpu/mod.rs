@@ -114,9 +114,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
                 setup::install_missing(crate::packages::CROSS_LINTER, common.yes)?;
             }
             let dir = cargo::target_dir().join("dpu");
-            let packages = ["clippy", "-p", "luna-dpu", "-p", "qemu-virt", "-p", "sbsa-ref", "--target-dir"];
-            let mut command = toolchain.cargo(&packages);
-            command.arg(&dir).args(["--", "-D", "warnings"]);
+            let mut command = toolchain.cargo(&["clippy", "-p", "luna-dpu", "-p", "qemu-virt", "-p", "sbsa-ref"]);
+            command.arg("--target-dir").arg(&dir).args(["--", "-D", "warnings"]);
             let status = command.status()?;
             Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }

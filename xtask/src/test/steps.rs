@@ -210,6 +210,7 @@ fn valgrind(runner: &mut Runner) -> Result<Outcome> {
 }
 
 fn dpu(runner: &mut Runner) -> Result<Outcome> {
+    runner.run(cargo(&["xtask", "dpu", "clippy", "--yes"]))?;
     for board in ["qemu-virt", "sbsa-ref"] {
         runner.run_tests(cargo(&["xtask", "dpu", "test", "--yes", "--board", board]))?;
     }

@@ -185,7 +185,7 @@ fn open(work: Work) -> Result<NodeReport, &'static str> {
     let sessions = Sessions::new(&mut arena, SESSIONS, CALLS).ok_or("no memory for sessions")?;
     let clock = TickClock::new(hz, machine::counter).ok_or("the counter's frequency is not set")?;
     let parts = NodeParts { id, queue, storage, sessions, payload, settings, net, seed };
-    let mut node = Node::new(parts, clock.clone()).map_err(|e| {
+    let mut node = Node::new(parts, clock).map_err(|e| {
         say!("core {id}: {e}");
         "no node"
     })?;

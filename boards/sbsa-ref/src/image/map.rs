@@ -32,7 +32,7 @@ static TABLE: Table = {
     }
     let mut i = 0;
     while i < RAM_LEN >> BLOCK_SHIFT {
-        table[(RAM >> BLOCK_SHIFT) + i] = RAM + i * BLOCK | NORMAL;
+        table[(RAM >> BLOCK_SHIFT) + i] = (RAM + i * BLOCK) | NORMAL;
         i += 1;
     }
     Table(table)
