@@ -7,11 +7,11 @@ use super::frame::{FrameHeader, Kind};
 use super::handler::Handler;
 use super::session::{Core, Session};
 use super::stream::ByteStream;
-use super::table::Slot;
+use super::table::{Slot, untagged};
 use crate::time::{Duration, Instant};
 use crate::zbuf::Frag;
 
-/// Names a call in flight: (slot, generation) and the session's tag. Stale once the call has ended.
+/// Names a call in flight: (slot, generation), which the peer is told, and the session's tag. Stale once the call has ended.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct CallId(pub(super) u64);
 
@@ -69,7 +69,7 @@ impl Core<'_> {
             self.counters.calls_refused += 1;
             return Err(CallError::TooManyInFlight);
         };
-        let mut header = FrameHeader::new(Kind::Request, name);
+        let mut header = FrameHeader::new(Kind::Request, untagged(name));
         header.method = method;
         header.deadline_us = deadline.map_or(0, wire_deadline);
         if let Err(unsent) = self.send_frame(stream, header, metadata, payload, name) {
@@ -89,26 +89,32 @@ impl Core<'_> {
         }
         self.unsettled += 1;
         self.counters.calls_cancelled += 1;
-        self.send_cancel(stream, call.0);
+        self.send_cancel(stream, call);
         true
     }
 
-    fn send_cancel<S: ByteStream>(&mut self, stream: &mut S, id: u64) {
-        if self.send_control(stream, Kind::Cancel, id).is_err() {
+    fn send_cancel<S: ByteStream>(&mut self, stream: &mut S, call: CallId) {
+        if self.send_control(stream, Kind::Cancel, untagged(call.0)).is_err() {
             self.counters.cancels_unsent += 1;
         }
     }
 
+    /// The call that the peer knows as `id`.
+    #[inline(always)]
+    pub(super) fn call_of(&self, id: u64) -> CallId {
+        CallId(self.calls.tagged(id))
+    }
+
     /// The call that a response belongs to, if it still waits.
     #[inline]
-    pub(super) fn waiting_call(&self, id: u64) -> Option<&PendingCall> {
-        self.calls.get(id).filter(|call| !call.cancelled)
+    pub(super) fn waiting_call(&self, call: CallId) -> Option<&PendingCall> {
+        self.calls.get(call.0).filter(|call| !call.cancelled)
     }
 
     /// Ends a call that still waits.
     #[inline]
-    pub(super) fn end_call(&mut self, id: u64) -> Option<PendingCall> {
-        self.calls.remove_if(id, |call| !call.cancelled)
+    pub(super) fn end_call(&mut self, call: CallId) -> Option<PendingCall> {
+        self.calls.remove_if(call.0, |call| !call.cancelled)
     }
 }
 
@@ -151,7 +157,7 @@ impl Session<'_> {
             }
             self.core.calls.remove(name);
             self.core.counters.calls_expired += 1;
-            self.core.send_cancel(stream, name);
+            self.core.send_cancel(stream, CallId(name));
             handler.on_response(&mut self.core.cx(stream), CallId(name), user, Err(RpcError::DeadlineExceeded));
         }
     }

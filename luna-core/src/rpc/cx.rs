@@ -149,7 +149,7 @@ impl<S: ByteStream> SessionCx<'_, '_, S> {
     ///
     /// # Errors
     /// It was not sent.
-    pub fn ping(&mut self, nonce: u64) -> Result<(), CallError> {
-        Ok(self.core.send_control(self.stream, Kind::Ping, nonce)?)
+    pub fn ping(&mut self, nonce: u32) -> Result<(), CallError> {
+        Ok(self.core.send_control(self.stream, Kind::Ping, u64::from(nonce))?)
     }
 }

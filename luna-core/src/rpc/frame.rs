@@ -1,14 +1,16 @@
-//! The slim frame: a fixed header of 40 bytes, little-endian, then metadata, then payload (paper §4.1). Nothing is
+//! The slim frame: a fixed header of 24 bytes, little-endian, then metadata, then payload (paper §4.1). Nothing is
 //! serialised: the payload is whatever the application's bytes are.
 //!
 //! ```text
-//!  0 version u8   1 kind u8      2 flags u16         4 method u16    6 status u16
-//!  8 request id u64                                 16 metadata length u32
-//! 20 payload length u32         24 credit u32       28 deadline u32, microseconds from now, 0 = none
-//! 32 payload CRC-32C u32 (if the flag says so)      36 CRC-32C u32 of bytes 0..36
+//!  0 version u4, kind u4     1 flags u8      2 metadata length u16    4 payload length u32
+//!  8 method (request) or status (response) u16        10 request id, 48 bits
+//! 16 deadline (request: microseconds from now, 0 = none) or credit (response) u32
+//! 20 CRC-32C u32 of bytes 0..20
+//! 24 CRC-32C u32 of the payload, only if the flag says so; not counted as metadata
 //! ```
 //!
-//! A header that cannot be trusted leaves no way to find the next frame: every [`FrameError`] ends the connection.
+//! Three words of 8 bytes, each read and written as one. A header that cannot be trusted leaves no way to find the next
+//! frame: every [`FrameError`] ends the connection.
 
 use core::fmt;
 
@@ -16,10 +18,11 @@ use super::status::Status;
 use crate::crc32c;
 
 /// Bytes of a frame header.
-pub const HEADER_LEN: usize = 40;
+pub const HEADER_LEN: usize = 24;
 /// The version of the format that this code speaks.
-pub const VERSION: u8 = 1;
-const CRC_AT: usize = HEADER_LEN - 4;
+pub const VERSION: u8 = 2;
+/// Bytes of a payload's CRC, between header and metadata where there is one.
+pub(super) const PAYLOAD_CRC_LEN: usize = 4;
 
 /// What a frame is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,16 +56,16 @@ impl Kind {
 
 /// Flag bits of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Flags(u16);
+pub struct Flags(u8);
 
 impl Flags {
     /// No flag.
     pub const NONE: Self = Self(0);
-    /// The payload CRC field is valid.
+    /// The payload's CRC stands behind the header.
     pub const PAYLOAD_CRC: Self = Self(1);
-    const KNOWN: u16 = 1;
+    const KNOWN: u8 = 1;
 
-    /// Whether the payload CRC field is valid.
+    /// Whether the payload's CRC stands behind the header.
     #[must_use]
     #[inline]
     pub const fn has_payload_crc(self) -> bool {
@@ -81,18 +84,16 @@ pub struct FrameHeader {
     pub method: u16,
     /// Response: how it went.
     pub status: Status,
-    /// Names the request, chosen by the client.
+    /// Names the request, chosen by the client: 48 bits, others are not sent.
     pub id: u64,
     /// Bytes of metadata.
-    pub metadata_len: u32,
+    pub metadata_len: u16,
     /// Bytes of payload.
     pub payload_len: u32,
-    /// For credits; sent as 0 and not looked at by this version.
+    /// Response: for credits; sent as 0 and not looked at by this version.
     pub credit: u32,
     /// Request: microseconds that the client is going to wait; 0 = for ever.
     pub deadline_us: u32,
-    /// CRC-32C of the payload, if the flag says so.
-    pub payload_crc: u32,
 }
 
 /// The largest frame that is accepted.
@@ -119,7 +120,7 @@ pub enum FrameError {
     /// A kind that this version does not have.
     Kind(u8),
     /// A flag that this version does not have.
-    Flags(u16),
+    Flags(u8),
     /// More metadata than the limit.
     MetadataTooLong {
         /// What the header says.
@@ -134,7 +135,7 @@ pub enum FrameError {
         /// The limit.
         max: u32,
     },
-    /// Metadata or payload on a kind of frame that has none.
+    /// Metadata, payload or its CRC on a kind of frame that has none.
     UnexpectedBody(Kind),
 }
 
@@ -146,7 +147,7 @@ impl fmt::Display for FrameError {
                 write!(f, "frame header CRC {received:#010x} instead of {computed:#010x}")
             }
             Self::Kind(k) => write!(f, "unknown frame kind {k}"),
-            Self::Flags(b) => write!(f, "unknown frame flags {b:#06x}"),
+            Self::Flags(b) => write!(f, "unknown frame flags {b:#04x}"),
             Self::MetadataTooLong { len, max } => write!(f, "{len} bytes of metadata, the limit is {max}"),
             Self::PayloadTooLong { len, max } => write!(f, "{len} bytes of payload, the limit is {max}"),
             Self::UnexpectedBody(k) => write!(f, "a {k:?} frame with a body"),
@@ -156,28 +157,30 @@ impl fmt::Display for FrameError {
 
 impl core::error::Error for FrameError {}
 
-/// Of a header's first four bytes: the kind, and the flags that there are.
-const FIRST_WORD_VARIES: u32 = KIND_BITS | (Flags::KNOWN as u32) << 16;
-const KIND_BITS: u32 = 0xff << 8;
-/// The first four bytes of a frame of one of the two usual kinds without flags.
-const PLAIN_REQUEST: u32 = REQUEST_BITS | VERSION as u32;
-const PLAIN_RESPONSE: u32 = RESPONSE_BITS | VERSION as u32;
-const REQUEST_BITS: u32 = (Kind::Request as u32) << 8;
-const RESPONSE_BITS: u32 = (Kind::Response as u32) << 8;
+/// The first four bytes of a frame of one of the two usual kinds without flags and metadata.
+const PLAIN_REQUEST: u32 = first_byte(Kind::Request) as u32;
+const PLAIN_RESPONSE: u32 = first_byte(Kind::Response) as u32;
+const VERSION_BITS: u8 = 0xf;
 
-/// `$bytes[$at..$at + N]` as a little-endian integer; the offsets are constants inside a fixed array.
-macro_rules! le {
-    ($int:ty, $bytes:expr, $at:expr) => {{
-        let mut field = [0; size_of::<$int>()];
-        field.copy_from_slice(&$bytes[$at..$at + size_of::<$int>()]);
-        <$int>::from_le_bytes(field)
-    }};
+#[inline(always)]
+const fn first_byte(kind: Kind) -> u8 {
+    VERSION | (kind as u8) << 4
+}
+
+/// The header's three words.
+#[inline(always)]
+fn words(bytes: &[u8; HEADER_LEN]) -> [u64; 3] {
+    let mut words = [0; 3];
+    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<8>().0) {
+        *word = u64::from_le_bytes(*bytes);
+    }
+    words
 }
 
 /// Of all but the CRC itself.
-#[inline]
-fn header_crc(bytes: &[u8; HEADER_LEN]) -> u32 {
-    bytes.first_chunk::<CRC_AT>().map_or(0, crc32c::checksum)
+#[inline(always)]
+fn header_crc([a, b, c]: [u64; 3]) -> u32 {
+    crc32c::of_words(a, b, c as u32)
 }
 
 impl FrameHeader {
@@ -195,7 +198,6 @@ impl FrameHeader {
             payload_len: 0,
             credit: 0,
             deadline_us: 0,
-            payload_crc: 0,
         }
     }
 
@@ -205,107 +207,72 @@ impl FrameHeader {
     /// The first thing found wrong.
     #[inline]
     pub fn parse(bytes: &[u8; HEADER_LEN], limits: &FrameLimits) -> Result<Self, FrameError> {
-        match Self::parse_usual(bytes, limits) {
+        match Self::parse_plain(bytes, limits.payload) {
             Some(header) => Ok(header),
             None => Self::parse_any(bytes, limits),
         }
     }
 
-    /// A sound header of one of the two kinds that come all the time; `None` may still be one of another kind.
-    #[inline(always)]
-    pub(super) fn parse_usual(bytes: &[u8; HEADER_LEN], limits: &FrameLimits) -> Option<Self> {
-        let first = le!(u32, bytes, 0);
-        let (metadata_len, payload_len) = (le!(u32, bytes, 16), le!(u32, bytes, 20));
-        let known = first & !FIRST_WORD_VARIES == u32::from(VERSION);
-        let kind = match first & KIND_BITS {
-            REQUEST_BITS => Kind::Request,
-            RESPONSE_BITS => Kind::Response,
-            _ => return None,
-        };
-        if !known || metadata_len > limits.metadata || payload_len > limits.payload {
-            return None;
-        }
-        if header_crc(bytes) != le!(u32, bytes, CRC_AT) {
-            return None;
-        }
-        Some(Self {
-            kind,
-            flags: Flags((first >> 16) as u16),
-            method: le!(u16, bytes, 4),
-            status: Status(le!(u16, bytes, 6)),
-            id: le!(u64, bytes, 8),
-            metadata_len,
-            payload_len,
-            credit: le!(u32, bytes, 24),
-            deadline_us: le!(u32, bytes, 28),
-            payload_crc: le!(u32, bytes, 32),
-        })
-    }
-
-    /// A sound header of one of these two kinds, without metadata and flags, and with at most `most` bytes of payload;
-    /// `None` may be sound too.
+    /// A sound header of one of the two kinds that come all the time, without metadata and flags, and with at most `most` bytes
+    /// of payload; `None` may be sound too.
     #[inline(always)]
     pub(super) fn parse_plain(bytes: &[u8; HEADER_LEN], most: u32) -> Option<Self> {
-        let first = le!(u32, bytes, 0);
-        let kind = if first == PLAIN_REQUEST { Kind::Request } else { Kind::Response };
-        // The length of the metadata above that of the payload: one comparison for both.
-        let lens = le!(u64, bytes, 16).rotate_left(32);
-        if first != PLAIN_REQUEST && first != PLAIN_RESPONSE
-            || lens > u64::from(most)
-            || header_crc(bytes) != le!(u32, bytes, CRC_AT)
-        {
+        let words @ [first, _, last] = words(bytes);
+        let kind = match first as u32 {
+            PLAIN_REQUEST => Kind::Request,
+            PLAIN_RESPONSE => Kind::Response,
+            _ => return None,
+        };
+        if (first >> 32) as u32 > most || header_crc(words) != (last >> 32) as u32 {
             return None;
         }
-        Some(Self {
-            kind,
-            flags: Flags::NONE,
-            method: le!(u16, bytes, 4),
-            status: Status(le!(u16, bytes, 6)),
-            id: le!(u64, bytes, 8),
-            metadata_len: 0,
-            payload_len: lens as u32,
-            credit: le!(u32, bytes, 24),
-            deadline_us: le!(u32, bytes, 28),
-            payload_crc: le!(u32, bytes, 32),
-        })
+        Some(Self::of_words(kind, words))
+    }
+
+    /// What stands in a header of that kind, whatever it is.
+    #[inline(always)]
+    fn of_words(kind: Kind, [first, second, last]: [u64; 3]) -> Self {
+        let (code, number) = (second as u16, last as u32);
+        let mut header = Self {
+            flags: Flags((first >> 8) as u8),
+            metadata_len: (first >> 16) as u16,
+            payload_len: (first >> 32) as u32,
+            ..Self::new(kind, second >> 16)
+        };
+        match kind {
+            Kind::Request => (header.method, header.deadline_us) = (code, number),
+            Kind::Response => (header.status, header.credit) = (Status(code), number),
+            Kind::Cancel | Kind::Ping | Kind::Pong => {}
+        }
+        header
     }
 
     #[cold]
     #[inline(never)]
     fn parse_any(bytes: &[u8; HEADER_LEN], limits: &FrameLimits) -> Result<Self, FrameError> {
-        let [version, kind, ..] = *bytes;
-        if version != VERSION {
-            return Err(FrameError::Version(version));
+        let [first, flags, ..] = *bytes;
+        if first & VERSION_BITS != VERSION {
+            return Err(FrameError::Version(first & VERSION_BITS));
         }
-        let computed = header_crc(bytes);
-        let received = le!(u32, bytes, CRC_AT);
+        let words @ [.., last] = words(bytes);
+        let computed = header_crc(words);
+        let received = (last >> 32) as u32;
         if computed != received {
             return Err(FrameError::HeaderCrc { computed, received });
         }
+        let kind = first >> 4;
         let kind = Kind::from_wire(kind).ok_or(FrameError::Kind(kind))?;
-        let flags = le!(u16, bytes, 2);
         if flags & !Flags::KNOWN != 0 {
             return Err(FrameError::Flags(flags));
         }
-        let header = Self {
-            kind,
-            flags: Flags(flags),
-            method: le!(u16, bytes, 4),
-            status: Status(le!(u16, bytes, 6)),
-            id: le!(u64, bytes, 8),
-            metadata_len: le!(u32, bytes, 16),
-            payload_len: le!(u32, bytes, 20),
-            credit: le!(u32, bytes, 24),
-            deadline_us: le!(u32, bytes, 28),
-            payload_crc: le!(u32, bytes, 32),
-        };
+        let header = Self::of_words(kind, words);
         header.check(limits)?;
         Ok(header)
     }
 
     #[inline]
     fn check(&self, limits: &FrameLimits) -> Result<(), FrameError> {
-        let (metadata, payload) = (self.metadata_len, self.payload_len);
+        let (metadata, payload) = (u32::from(self.metadata_len), self.payload_len);
         if metadata > limits.metadata {
             return Err(FrameError::MetadataTooLong { len: metadata, max: limits.metadata });
         }
@@ -314,30 +281,31 @@ impl FrameHeader {
         }
         match self.kind {
             Kind::Request | Kind::Response => Ok(()),
-            kind if metadata | payload != 0 => Err(FrameError::UnexpectedBody(kind)),
+            kind if metadata | payload != 0 || self.flags != Flags::NONE => Err(FrameError::UnexpectedBody(kind)),
             _ => Ok(()),
         }
     }
 
-    /// Writes the header, its CRC included.
-    #[inline]
+    /// Writes the header, its CRC included. What its kind does not have is not written.
+    #[inline(always)]
     pub fn write(&self, out: &mut [u8; HEADER_LEN]) {
-        let Self { kind, flags, method, status, id, metadata_len, payload_len, credit, deadline_us, payload_crc } =
-            *self;
-        let first = u64::from(VERSION)
-            | (kind as u64) << 8
-            | u64::from(flags.0) << 16
-            | u64::from(method) << 32
-            | u64::from(status.0) << 48;
-        out[0..8].copy_from_slice(&first.to_le_bytes());
-        out[8..16].copy_from_slice(&id.to_le_bytes());
-        out[16..20].copy_from_slice(&metadata_len.to_le_bytes());
-        out[20..24].copy_from_slice(&payload_len.to_le_bytes());
-        out[24..28].copy_from_slice(&credit.to_le_bytes());
-        out[28..32].copy_from_slice(&deadline_us.to_le_bytes());
-        out[32..36].copy_from_slice(&payload_crc.to_le_bytes());
-        let crc = header_crc(out);
-        out[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
+        let Self { kind, flags, method, status, id, metadata_len, payload_len, credit, deadline_us } = *self;
+        let (code, number) = match kind {
+            Kind::Request => (method, deadline_us),
+            Kind::Response => (status.0, credit),
+            Kind::Cancel | Kind::Ping | Kind::Pong => (0, 0),
+        };
+        let first = u64::from(first_byte(kind))
+            | u64::from(flags.0) << 8
+            | u64::from(metadata_len) << 16
+            | u64::from(payload_len) << 32;
+        let second = u64::from(code) | id << 16;
+        let crc = crc32c::of_words(first, second, number);
+        let last = u64::from(number) | u64::from(crc) << 32;
+        let (to, _) = out.as_chunks_mut::<8>();
+        for (to, word) in to.iter_mut().zip([first, second, last]) {
+            *to = word.to_le_bytes();
+        }
     }
 }
 

@@ -113,5 +113,5 @@ pub trait Handler {
     fn on_cancel<S: ByteStream>(&mut self, cx: &mut SessionCx<'_, '_, S>, reply: DetachedReply) {}
 
     /// The peer answered [`SessionCx::ping`].
-    fn on_pong<S: ByteStream>(&mut self, cx: &mut SessionCx<'_, '_, S>, nonce: u64) {}
+    fn on_pong<S: ByteStream>(&mut self, cx: &mut SessionCx<'_, '_, S>, nonce: u32) {}
 }

@@ -3,9 +3,10 @@
 mod deliver;
 mod whole;
 
-use super::client::CallId;
+use core::hint::cold_path;
+
 use super::error::{BodyError, SessionError};
-use super::frame::{FrameError, FrameHeader, FrameLimits, HEADER_LEN, Kind};
+use super::frame::{FrameError, FrameHeader, FrameLimits, HEADER_LEN, Kind, PAYLOAD_CRC_LEN};
 use super::gather::{Fragmented, Gather};
 use super::handler::{Handler, RequestHead, ResponseHead};
 use super::server::{Answer, Current};
@@ -54,7 +55,10 @@ pub(super) struct Receiver {
     crc: crc32c::Running,
     gather: Gather,
     head: [u8; HEADER_LEN],
-    metadata: [u8; MAX_METADATA],
+    /// What the payload's CRC should be, where there is one.
+    payload_crc: u32,
+    /// Behind that CRC, if there is one.
+    metadata: [u8; PAYLOAD_CRC_LEN + MAX_METADATA],
 }
 
 /// Moves bytes from the front of `data` to `buf[*got..want]`; true when those are complete.
@@ -85,7 +89,8 @@ impl Receiver {
             crc: crc32c::Running::NEW,
             gather: Gather::new(gather_limit),
             head: [0; HEADER_LEN],
-            metadata: [0; MAX_METADATA],
+            payload_crc: 0,
+            metadata: [0; PAYLOAD_CRC_LEN + MAX_METADATA],
         }
     }
 
@@ -168,22 +173,6 @@ impl Receiver {
     /// Takes the head off the front of `data`; false when there is not enough yet.
     #[inline(always)]
     fn take_head(&mut self, data: &mut Zbuf, limits: &FrameLimits) -> Result<bool, FrameError> {
-        if self.got == 0
-            && let Some(bytes) = data.first_chunk::<HEADER_LEN>()
-            && let Some(header) = FrameHeader::parse_usual(bytes, limits)
-        {
-            self.header = header;
-            self.stage = Stage::Metadata;
-            data.trim_front(HEADER_LEN as u32);
-            return Ok(true);
-        }
-        self.take_unusual_head(data, limits)
-    }
-
-    /// In pieces, of another kind, or wrong.
-    #[cold]
-    #[inline(never)]
-    fn take_unusual_head(&mut self, data: &mut Zbuf, limits: &FrameLimits) -> Result<bool, FrameError> {
         self.header = match data.first_chunk::<HEADER_LEN>() {
             Some(bytes) if self.got == 0 => {
                 let header = FrameHeader::parse(bytes, limits)?;
@@ -191,23 +180,27 @@ impl Receiver {
                 header
             }
             _ => {
+                cold_path();
                 if !fill(&mut self.head, &mut self.got, HEADER_LEN as u32, data) {
                     return Ok(false);
                 }
+                self.got = 0;
                 FrameHeader::parse(&self.head, limits)?
             }
         };
         self.stage = Stage::Metadata;
-        self.got = 0;
         Ok(true)
     }
 
-    /// Takes the metadata, which is always copied: it is small, and handlers may give the payload's obj away.
+    /// Takes the payload's CRC and the metadata, which is always copied: it is small, and handlers may give the payload's obj away.
     #[inline]
     fn take_metadata(&mut self, data: &mut Zbuf) -> bool {
-        let len = self.header.metadata_len;
+        let len = crc_len(&self.header) + u32::from(self.header.metadata_len);
         if len != 0 && !fill(&mut self.metadata, &mut self.got, len, data) {
             return false;
+        }
+        if self.header.flags.has_payload_crc() {
+            self.payload_crc = self.metadata.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
         }
         self.stage = Stage::Payload;
         self.got = 0;
@@ -217,14 +210,21 @@ impl Receiver {
 
     #[inline]
     fn payload_is_intact(&self) -> bool {
-        !self.header.flags.has_payload_crc() || self.crc.finish() == self.header.payload_crc
+        !self.header.flags.has_payload_crc() || self.crc.finish() == self.payload_crc
     }
 }
 
 /// The metadata that arrived with `header`.
 #[inline]
-fn metadata_of<'a>(buf: &'a [u8; MAX_METADATA], header: &FrameHeader) -> &'a [u8] {
-    buf.get(..header.metadata_len as usize).unwrap_or_default()
+fn metadata_of<'a>(buf: &'a [u8; PAYLOAD_CRC_LEN + MAX_METADATA], header: &FrameHeader) -> &'a [u8] {
+    let start = crc_len(header) as usize;
+    buf.get(start..start + usize::from(header.metadata_len)).unwrap_or_default()
+}
+
+/// Bytes between the header and the metadata.
+#[inline]
+fn crc_len(header: &FrameHeader) -> u32 {
+    if header.flags.has_payload_crc() { PAYLOAD_CRC_LEN as u32 } else { 0 }
 }
 
 /// As the handler sees it.
@@ -291,7 +291,7 @@ impl Session<'_> {
                 return self.begin_streamed_request(stream, handler);
             }
         } else if header.kind == Kind::Response {
-            if self.core.waiting_call(header.id).is_none() {
+            if self.core.waiting_call(self.core.call_of(header.id)).is_none() {
                 self.core.counters.stale_responses += 1;
                 rx.sink = Sink::Discard;
                 rx.plain = false;
@@ -341,13 +341,14 @@ impl Session<'_> {
         let Self { rx, core } = self;
         rx.sink = Sink::Response;
         let header = &rx.header;
-        let user = core.waiting_call(header.id).map_or(0, |call| call.user());
+        let call = core.call_of(header.id);
+        let user = core.waiting_call(call).map_or(0, |call| call.user());
         let head = ResponseHead {
             status: header.status,
             metadata: metadata_of(&rx.metadata, header),
             payload_len: header.payload_len,
         };
-        handler.on_response_begin(&mut core.cx(stream), CallId(header.id), user, head);
+        handler.on_response_begin(&mut core.cx(stream), call, user, head);
     }
 
     /// Takes a piece of payload.
@@ -385,15 +386,15 @@ impl Session<'_> {
         handler: &mut H,
     ) -> Result<(), SessionError> {
         let Self { rx, core } = self;
-        let id = rx.header.id;
+        let call = core.call_of(rx.header.id);
         match rx.sink {
             Sink::Request(cookie) => {
                 handler.on_request_body(&mut core.request_cx(stream), cookie, chunk);
                 return self.check_answered();
             }
-            Sink::Response => match core.waiting_call(id).map(|call| call.user()) {
+            Sink::Response => match core.waiting_call(call).map(|call| call.user()) {
                 Some(user) => {
-                    handler.on_response_body(&mut core.cx(stream), CallId(id), user, chunk);
+                    handler.on_response_body(&mut core.cx(stream), call, user, chunk);
                     return Ok(());
                 }
                 None => {

@@ -5,8 +5,8 @@ use core::hint::cold_path;
 use heapless::VecView;
 
 use super::error::{CallError, ReplyError, StreamError};
-use super::frame::{Flags, FrameHeader, HEADER_LEN, Kind};
-use super::session::Core;
+use super::frame::{Flags, FrameHeader, HEADER_LEN, Kind, PAYLOAD_CRC_LEN};
+use super::session::{Core, MAX_METADATA};
 use super::stream::ByteStream;
 use crate::crc32c;
 use crate::zbuf::Frag;
@@ -39,7 +39,7 @@ impl From<Unsent> for ReplyError {
 }
 
 impl Core<'_> {
-    /// Sends `header` (whose lengths and payload CRC are filled in here), `metadata` and `payload`; the stream reports `token`
+    /// Sends `header` (whose lengths and flags are filled in here), `metadata` and `payload`; the stream reports `token`
     /// once it has released foreign memory. Inlined where every
     /// call and every answer comes by: most of the header is constant there.
     #[inline(always)]
@@ -65,19 +65,17 @@ impl Core<'_> {
             cold_path();
             return Err(Unsent::TooLarge);
         }
-        header.metadata_len = metadata.len() as u32;
+        header.metadata_len = metadata.len() as u16;
         header.payload_len = payload_len as u32;
-        if self.payload_crc
-            && let Some(crc) = payload_crc(payload)
-        {
-            header.flags = Flags::PAYLOAD_CRC;
-            header.payload_crc = crc;
-        }
-        let mut head = [0; HEADER_LEN];
-        header.write(&mut head);
         // Whoever lent foreign memory waits to hear that it is free; for all else there are counts.
         let token = foreign.then_some(token);
-        stream.send_frame(&head, metadata, payload, token).map_err(Unsent::Stream)?;
+        if self.payload_crc {
+            send_with_crc(stream, header, metadata, payload, token).map_err(Unsent::Stream)?;
+        } else {
+            let mut head = [0; HEADER_LEN];
+            header.write(&mut head);
+            stream.send_frame(&head, metadata, payload, token).map_err(Unsent::Stream)?;
+        }
         self.counters.frames_out += 1;
         Ok(())
     }
@@ -118,6 +116,31 @@ fn measure(payload: &[Frag], most: u64) -> (u64, bool) {
         }
     }
     (len, foreign)
+}
+
+/// Sends a frame whose payload has a CRC: the stream takes it for the beginning of the metadata.
+#[cold]
+#[inline(never)]
+fn send_with_crc<S: ByteStream>(
+    stream: &mut S,
+    mut header: FrameHeader,
+    metadata: &[u8],
+    payload: &mut VecView<Frag>,
+    token: Option<u64>,
+) -> Result<(), StreamError> {
+    let mut head = [0; HEADER_LEN];
+    let mut behind = heapless::Vec::<u8, { PAYLOAD_CRC_LEN + MAX_METADATA }>::new();
+    if matches!(header.kind, Kind::Request | Kind::Response)
+        && let Some(crc) = payload_crc(payload)
+    {
+        header.flags = Flags::PAYLOAD_CRC;
+        let fits = behind.extend_from_slice(&crc.to_le_bytes());
+        debug_assert!(fits.is_ok());
+    }
+    let fits = behind.extend_from_slice(metadata);
+    debug_assert!(fits.is_ok(), "within the limit");
+    header.write(&mut head);
+    stream.send_frame(&head, &behind, payload, token)
 }
 
 /// Foreign memory may change until it was sent, so a payload that has some goes without a CRC.

@@ -46,7 +46,7 @@ pub trait ByteStream {
         sent
     }
 
-    /// An empty obj for a frame's head: 40 bytes and the metadata.
+    /// An empty obj for a frame's head: [`HEADER_LEN`] bytes, the metadata, and perhaps 4 for a CRC.
     fn alloc(&mut self) -> Option<ZbufMut>;
 
     /// The time of this turn.

@@ -5,11 +5,13 @@ const NONE: u32 = u32::MAX;
 /// Most slots of a table: a name has 16 bits for them.
 pub const MAX_SLOTS: usize = 1 << 16;
 const ONE_GENERATION: u64 = 1 << 32;
+/// A name's part that only its table has, for names that are not mixed up with those of another.
+const TAG_BITS: u32 = 16;
 
 /// One entry of a table in the caller's memory; starts as [`Default`].
 #[derive(Clone, Copy, Debug)]
 pub struct Slot<T> {
-    /// generation:32 tag:16 slot:16, of the present or the last user.
+    /// generation:32 slot:16 tag:16, of the present or the last user.
     name: u64,
     next_free: u32,
     live: bool,
@@ -22,12 +24,24 @@ impl<T: Default> Default for Slot<T> {
     }
 }
 
+/// A name without its table's tag: 48 bits, what a peer needs to know of it.
+#[inline(always)]
+pub(super) const fn untagged(name: u64) -> u64 {
+    name >> TAG_BITS
+}
+
+#[inline(always)]
+const fn slot_of(name: u64) -> usize {
+    (untagged(name) & 0xffff) as usize
+}
+
 /// A bounded set of `T`, O(1) by name.
 #[derive(Debug)]
 pub(super) struct Table<'m, T> {
     slots: &'m mut [Slot<T>],
     free: u32,
     live: u32,
+    tag: u16,
 }
 
 impl<'m, T: Copy> Table<'m, T> {
@@ -36,11 +50,11 @@ impl<'m, T: Copy> Table<'m, T> {
         let used = slots.len().min(MAX_SLOTS);
         let slots = slots.split_at_mut(used).0;
         for (i, slot) in slots.iter_mut().enumerate() {
-            slot.name = u64::from(tag) << 16 | i as u64;
+            slot.name = u64::from(tag) | (i as u64) << TAG_BITS;
             slot.next_free = if i + 1 < used { i as u32 + 1 } else { NONE };
             slot.live = false;
         }
-        Self { slots, free: if used == 0 { NONE } else { 0 }, live: 0 }
+        Self { slots, free: if used == 0 { NONE } else { 0 }, live: 0, tag }
     }
 
     /// The memory.
@@ -52,6 +66,12 @@ impl<'m, T: Copy> Table<'m, T> {
     #[inline]
     pub(super) fn live(&self) -> u32 {
         self.live
+    }
+
+    /// The name that a peer knows as `id`.
+    #[inline(always)]
+    pub(super) fn tagged(&self, id: u64) -> u64 {
+        id << TAG_BITS | u64::from(self.tag)
     }
 
     /// Stores `value`; `None` when the table is full.
@@ -68,13 +88,13 @@ impl<'m, T: Copy> Table<'m, T> {
 
     #[inline]
     fn slot_mut(&mut self, name: u64) -> Option<&mut Slot<T>> {
-        let slot = self.slots.get_mut((name & 0xffff) as usize)?;
+        let slot = self.slots.get_mut(slot_of(name))?;
         (slot.live && slot.name == name).then_some(slot)
     }
 
     #[inline]
     pub(super) fn get(&self, name: u64) -> Option<&T> {
-        let slot = self.slots.get((name & 0xffff) as usize)?;
+        let slot = self.slots.get(slot_of(name))?;
         (slot.live && slot.name == name).then_some(&slot.value)
     }
 
@@ -97,7 +117,7 @@ impl<'m, T: Copy> Table<'m, T> {
         slot.live = false;
         slot.next_free = free;
         let value = slot.value;
-        self.free = (name & 0xffff) as u32;
+        self.free = slot_of(name) as u32;
         self.live -= 1;
         Some(value)
     }

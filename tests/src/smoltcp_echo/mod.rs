@@ -1,7 +1,7 @@
 //! The same echo over two smoltcp stacks, for comparison.
 //!
 //! What makes it fair, and where in doubt it favours smoltcp:
-//! - Same work: a 40-byte header of Luna's RPC format, its CRC included, written and parsed by the same code on both sides
+//! - Same work: a 24-byte header of Luna's RPC format, its CRC included, written and parsed by the same code on both sides
 //!   of both messages; then the payload. But there is no session: no table of calls, no deadline, no dispatch.
 //! - Same link: a ring of preallocated buffers each way, one *gather* copy per frame from the sender's frame into the
 //!   receiver's buffer, out of line and counted apart (`device::gather`), as for Luna's in-memory pair.

@@ -1,7 +1,6 @@
 //! What becomes of a frame that is complete, or of no use.
 
 use super::{Sink, Stage, metadata_of, some_deadline};
-use crate::rpc::client::CallId;
 use crate::rpc::error::{BodyError, RpcError, SessionError};
 use crate::rpc::frame::Kind;
 use crate::rpc::handler::{Handler, Request, Response};
@@ -42,8 +41,9 @@ impl Session<'_> {
             core.answer_for_handler(stream, status);
             return if core.overrun { Err(SessionError::CannotAnswer) } else { Ok(()) };
         }
+        let id = core.call_of(id);
         match core.end_call(id) {
-            Some(call) => handler.on_response(&mut core.cx(stream), CallId(id), call.user(), Err(error)),
+            Some(call) => handler.on_response(&mut core.cx(stream), id, call.user(), Err(error)),
             None => core.counters.stale_responses += 1,
         }
         Ok(())
@@ -107,7 +107,8 @@ impl Session<'_> {
     fn deliver_response<S: ByteStream, H: Handler>(&mut self, stream: &mut S, handler: &mut H) {
         let Self { rx, core } = self;
         let header = &rx.header;
-        if let Some(call) = core.end_call(header.id) {
+        let id = core.call_of(header.id);
+        if let Some(call) = core.end_call(id) {
             core.counters.responses += 1;
             let response = Response {
                 status: header.status,
@@ -116,7 +117,7 @@ impl Session<'_> {
                 streamed: rx.sink == Sink::Response,
             };
             stage!(stream, Application);
-            handler.on_response(&mut core.cx(stream), CallId(header.id), call.user(), Ok(response));
+            handler.on_response(&mut core.cx(stream), id, call.user(), Ok(response));
             stage!(stream, Rpc);
         } else {
             // It was waiting when the head arrived.
@@ -165,7 +166,7 @@ impl Session<'_> {
                     core.counters.pongs_unsent += 1;
                 }
             }
-            Kind::Pong => handler.on_pong(&mut self.core.cx(stream), id),
+            Kind::Pong => handler.on_pong(&mut self.core.cx(stream), id as u32),
             Kind::Request | Kind::Response => {}
         }
     }

@@ -4,7 +4,6 @@
 use core::hint::cold_path;
 
 use super::{Sink, Stage, some_deadline};
-use crate::rpc::client::CallId;
 use crate::rpc::error::SessionError;
 use crate::rpc::frame::{FrameHeader, HEADER_LEN, Kind};
 use crate::rpc::handler::{Handler, Request, Response};
@@ -108,11 +107,12 @@ impl Session<'_> {
         handler: &mut H,
     ) {
         let core = &mut self.core;
-        if let Some(call) = core.end_call(header.id) {
+        let id = core.call_of(header.id);
+        if let Some(call) = core.end_call(id) {
             core.counters.responses += 1;
             let response = Response { status: header.status, metadata: &[], payload, streamed: false };
             stage!(stream, Application);
-            handler.on_response(&mut core.cx(stream), CallId(header.id), call.user(), Ok(response));
+            handler.on_response(&mut core.cx(stream), id, call.user(), Ok(response));
             stage!(stream, Rpc);
         } else {
             cold_path();
@@ -124,7 +124,7 @@ impl Session<'_> {
     /// The head and the first piece of a payload that is going to be put together. What is not plainly so comes back.
     #[inline(always)]
     fn begin_usual<S: ByteStream>(&mut self, mut data: Zbuf, header: FrameHeader, stream: &mut S) -> Option<Zbuf> {
-        if header.kind == Kind::Response && self.core.waiting_call(header.id).is_none() {
+        if header.kind == Kind::Response && self.core.waiting_call(self.core.call_of(header.id)).is_none() {
             return Some(data);
         }
         let rx = &mut self.rx;

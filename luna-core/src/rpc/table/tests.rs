@@ -13,7 +13,7 @@ fn names_are_never_used_again() {
     let a = table.insert('a').unwrap();
     let b = table.insert('b').unwrap();
     assert_eq!(table.insert('c'), None, "full");
-    assert_eq!((a & 0xffff, a >> 16 & 0xffff, a >> 32), (0, 7, 1));
+    assert_eq!((a & 0xffff, a >> 16 & 0xffff, a >> 32), (7, 0, 1));
     assert_eq!(table.remove(a), Some('a'));
     assert!(table.get(a).is_none() && table.get_mut(a).is_none() && table.remove(a).is_none());
     let c = table.insert('c').unwrap();
@@ -21,7 +21,8 @@ fn names_are_never_used_again() {
     assert_eq!(table.get(a), None, "the old name does not find the new entry");
     assert_eq!((table.get(b), table.get(c), table.live()), (Some(&'b'), Some(&'c'), 2));
     assert_eq!((table.find(|v| *v == 'c'), table.find(|v| *v == 'a')), (Some(c), None));
-    for other in [b ^ 1 << 16, b ^ 1 << 32, b | 0xffff, 0, u64::MAX] {
+    assert_eq!((untagged(b), table.tagged(untagged(b))), (1 << 16 | 1, b), "a peer knows it without the tag");
+    for other in [b ^ 1, b ^ 1 << 16, b ^ 1 << 32, b | 0xffff << 16, 0, u64::MAX] {
         assert_eq!(table.get(other), None);
     }
 }

@@ -87,7 +87,7 @@ pub(super) enum Event {
     ResponseBegin { user: u64, status: Status, metadata: Vec<u8>, len: u32 },
     ResponseBody { user: u64, bytes: Vec<u8> },
     Cancel(DetachedReply),
-    Pong(u64),
+    Pong(u32),
 }
 
 /// Methods that [`App`] serves.
@@ -262,7 +262,7 @@ impl Handler for App {
         self.events.push(Event::Cancel(reply));
     }
 
-    fn on_pong<S: ByteStream>(&mut self, _: &mut SessionCx<'_, '_, S>, nonce: u64) {
+    fn on_pong<S: ByteStream>(&mut self, _: &mut SessionCx<'_, '_, S>, nonce: u32) {
         self.events.push(Event::Pong(nonce));
     }
 }

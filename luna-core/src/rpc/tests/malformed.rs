@@ -9,8 +9,8 @@ use crate::rpc::*;
 
 /// A header with its CRC put right.
 fn repaired(mut bytes: Vec<u8>) -> Vec<u8> {
-    let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISCSI).checksum(&bytes[..36]);
-    bytes[36..40].copy_from_slice(&crc.to_le_bytes());
+    let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISCSI).checksum(&bytes[..20]);
+    bytes[20..24].copy_from_slice(&crc.to_le_bytes());
     bytes
 }
 
@@ -59,9 +59,10 @@ fn responses_to_nothing_are_ignored() {
         bytes.resize(HEADER_LEN + payload as usize, 7);
         bytes
     };
-    let id = call.to_bits();
-    // Other generation, tag and slot; a slot beyond the table.
-    for (i, other) in [id ^ 1 << 32, id ^ 1 << 16, id ^ 1, id | 0xffff, 0, u64::MAX].into_iter().enumerate() {
+    // The tag stays here.
+    let id = call.to_bits() >> 16;
+    // Another generation, early and late; another slot; one beyond the table.
+    for (i, other) in [id ^ 1 << 16, id ^ 1 << 47, id ^ 1, id | 0xffff, 0, u64::MAX].into_iter().enumerate() {
         pair.a.handle(&response(other, 10)).unwrap();
         assert_eq!(pair.a.session.counters().stale_responses, i as u64 + 1);
     }
@@ -93,15 +94,15 @@ fn cancels_of_nothing_are_ignored() {
 fn every_bit_of_a_header_is_guarded() {
     let good = frame();
     for bit in 0..HEADER_LEN * 8 {
-        for split in [0, 1, 39] {
+        for split in [0, 1, HEADER_LEN - 1] {
             let mut pair = Pair::new();
             let mut bytes = good.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
             let (first, second) = bytes.split_at(split);
             let result = pair.b.handle(first).and_then(|()| pair.b.handle(second));
             let Err(SessionError::Frame(e)) = result else { panic!("bit {bit}: {result:?}") };
-            match bit / 8 {
-                0 => assert_eq!(e, FrameError::Version(bytes[0])),
+            match bit {
+                0..4 => assert_eq!(e, FrameError::Version(bytes[0] & 0xf)),
                 _ => assert!(matches!(e, FrameError::HeaderCrc { .. }), "bit {bit}: {e:?}"),
             }
             assert_eq!(pair.b.app.events, []);
@@ -117,19 +118,18 @@ proptest! {
     /// Headers with any contents and a right CRC, then any bytes, in any pieces.
     #[test]
     fn random_headers_with_a_right_crc(
-        kind in 0..8u8, flags in 0..4u16, id in prop_oneof![Just(1 << 32u64), any::<u64>()],
-        metadata in prop_oneof![0..300u32, any::<u32>()], payload in prop_oneof![0..200u32, 65_000..70_000u32, any::<u32>()],
-        rest in any::<[u8; 16]>(), tail in proptest::collection::vec(any::<u8>(), 0..1500), size in 1..1500usize,
+        kind in 0..8u8, flags in 0..4u8, id in prop_oneof![Just(1 << 16u64), any::<u64>()],
+        metadata in prop_oneof![0..300u16, any::<u16>()], payload in prop_oneof![0..200u32, 65_000..70_000u32, any::<u32>()],
+        rest in any::<[u8; 6]>(), tail in proptest::collection::vec(any::<u8>(), 0..1500), size in 1..1500usize,
     ) {
         let mut bytes = [0; HEADER_LEN].to_vec();
-        bytes[0] = VERSION;
-        bytes[1] = kind;
-        bytes[2..4].copy_from_slice(&flags.to_le_bytes());
-        bytes[4..8].copy_from_slice(&rest[..4]);
-        bytes[8..16].copy_from_slice(&id.to_le_bytes());
-        bytes[16..20].copy_from_slice(&metadata.to_le_bytes());
-        bytes[20..24].copy_from_slice(&payload.to_le_bytes());
-        bytes[24..36].copy_from_slice(&rest[4..]);
+        bytes[0] = VERSION | kind << 4;
+        bytes[1] = flags;
+        bytes[2..4].copy_from_slice(&metadata.to_le_bytes());
+        bytes[4..8].copy_from_slice(&payload.to_le_bytes());
+        bytes[8..10].copy_from_slice(&rest[..2]);
+        bytes[10..16].copy_from_slice(&id.to_le_bytes()[..6]);
+        bytes[16..20].copy_from_slice(&rest[2..]);
         let mut bytes = repaired(bytes);
         bytes.extend(&tail);
         let mut pair = Pair::new();
@@ -141,10 +141,10 @@ proptest! {
             }
         }
         let valid = (1..=5).contains(&kind) && flags < 2 && metadata <= 256 && payload <= 1 << 30
-            && (kind <= 2 || metadata | payload == 0);
+            && (kind <= 2 || u32::from(metadata) | payload == 0 && flags == 0);
         if !valid {
             prop_assert!(matches!(error, Some(SessionError::Frame(_))), "{error:?}");
-        } else if bytes.len() < HEADER_LEN + (metadata + payload) as usize {
+        } else if bytes.len() < HEADER_LEN + 4 * usize::from(flags) + usize::from(metadata) + payload as usize {
             prop_assert_eq!(error, None, "an unfinished valid frame is no error");
         }
         pair.b.closed(true);
