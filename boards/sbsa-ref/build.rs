@@ -6,6 +6,8 @@ fn main() {
         let here = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
         println!("cargo::rustc-link-arg-bins=-Timage.ld");
         println!("cargo::rustc-link-arg-bins=-T{here}/memory.ld");
+        // Else the page table, in the middle of smaller things, costs up to a page of nothing.
+        println!("cargo::rustc-link-arg-bins=--sort-section=alignment");
         println!("cargo::rustc-link-arg-bins=--entry=from_el3");
     }
 }

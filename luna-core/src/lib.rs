@@ -11,6 +11,8 @@
 //! | [`socket`] | the same TCP as sockets over bare IP packets, without the loop | |
 //! | [`rpc`] | slim frames and sessions over any byte stream | §4.1 |
 //!
+//! What small images may leave out are features, all on by default: see `whole` in the manifest.
+//!
 //! Absent on purpose: an operating system, a heap, globals, threads, clocks, and panics on anything from the wire.
 
 /// The border to a stage of the loop: nothing without the feature `cycles`.
@@ -36,6 +38,7 @@ mod crc32c;
 pub mod cycles;
 mod fmt;
 pub mod nic;
+mod parts;
 pub mod rpc;
 mod slab;
 pub mod socket;

@@ -29,6 +29,7 @@ pub mod lossy;
 pub mod machine;
 pub mod mmio;
 pub mod node;
+mod parts;
 pub mod pci;
 pub mod pl011;
 mod run;

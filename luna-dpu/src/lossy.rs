@@ -5,6 +5,8 @@ use core::cell::Cell;
 use luna_core::nic::{Caps, NicQueue, QueueStats, RxBurst, TxMeta};
 use luna_core::zbuf::{FragRef, Pool, ZbufMut};
 
+use crate::parts::LOSS;
+
 /// Loses frames of `inner` at random.
 #[derive(Debug)]
 pub struct Lossy<Q> {
@@ -16,7 +18,8 @@ pub struct Lossy<Q> {
 }
 
 impl<Q: NicQueue> Lossy<Q> {
-    /// Loses `per_mille` of a thousand frames in each direction, by dice that `seed` loads. None at 0.
+    /// Loses `per_mille` of a thousand frames in each direction, by dice that `seed` loads. None at 0, nor without the
+    /// feature `loss`.
     pub const fn new(inner: Q, per_mille: u16, seed: u64) -> Self {
         Self { inner, threshold: per_mille as u32 * 65_536 / 1000, state: Cell::new(seed | 1), lost: Cell::new(0) }
     }
@@ -34,7 +37,7 @@ impl<Q: NicQueue> Lossy<Q> {
 
     #[inline(always)]
     fn loses(&self) -> bool {
-        self.threshold != 0 && self.throw()
+        LOSS && self.threshold != 0 && self.throw()
     }
 
     #[cold]
@@ -64,7 +67,7 @@ impl<Q: NicQueue> NicQueue for Lossy<Q> {
 
     #[inline(always)]
     fn rx_burst(&mut self, burst: &mut RxBurst) {
-        if self.threshold == 0 {
+        if !LOSS || self.threshold == 0 {
             return self.inner.rx_burst(burst);
         }
         let before = burst.len();

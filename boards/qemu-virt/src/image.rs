@@ -2,6 +2,8 @@
 
 mod cores;
 mod devices;
+#[cfg(feature = "pci")]
+mod pci;
 
 use core::ptr::{self, NonNull};
 

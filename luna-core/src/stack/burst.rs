@@ -8,6 +8,7 @@ use core::hint::cold_path;
 
 use super::Stack;
 use crate::nic::{MAX_TSO_PAYLOAD, NicQueue, TxFrags, TxMeta};
+use crate::parts::TSO;
 use crate::slab::NIL;
 use crate::tcp::connection::Flags;
 use crate::tcp::segments::{Segment, SegmentFlags};
@@ -104,7 +105,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
             return Burst::Rest;
         }
         let mss = u32::from(c.mss);
-        if !LARGE && max_tso != 0 && end.distance_from(seq) > mss {
+        if TSO && !LARGE && max_tso != 0 && end.distance_from(seq) > mss {
             return self.output_large(slot);
         }
         let mut most = max_tso.min(MAX_TSO_PAYLOAD);

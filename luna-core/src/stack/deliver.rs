@@ -4,6 +4,7 @@ use core::hint::cold_path;
 
 use super::{App, CloseReason, Closed, ConnId, Cx, List, Released, Retained, Stack};
 use crate::nic::NicQueue;
+use crate::parts::FOREIGN;
 use crate::slab::NIL;
 use crate::tcp::State;
 use crate::tcp::connection::{Connection, Flags};
@@ -197,7 +198,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
     #[inline]
     fn release_entry<A: App<Q>>(&mut self, i: u32, id: ConnId, outcome: Released, app: &mut A) {
         let e = self.sends.at_mut(i);
-        if e.foreign {
+        if FOREIGN && e.foreign {
             e.conn = id.as_u64();
             e.outcome = outcome;
             return linger(&mut self.sends, &mut self.linger, i);
@@ -213,7 +214,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
     /// Reports sends of foreign memory that devices have let go of. In order: devices complete in order.
     #[inline]
     pub(super) fn release_lingering<A: App<Q>>(&mut self, app: &mut A) {
-        while self.linger.head != NIL {
+        while FOREIGN && self.linger.head != NIL {
             if !self.release_first_lingering(app) {
                 return;
             }

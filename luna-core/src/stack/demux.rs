@@ -7,6 +7,7 @@ use super::deliver::Next;
 use super::flow::FlowKey;
 use super::{App, ConnId, Stack};
 use crate::nic::{NicQueue, RxBurst, RxFrame};
+use crate::parts::COOKIES;
 use crate::slab::NIL;
 use crate::tcp::State;
 use crate::time::Duration;
@@ -74,7 +75,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
             }
         }
         cold_path();
-        if self.now < self.cookies_until && self.flood(path, burst) {
+        if COOKIES && self.now < self.cookies_until && self.flood(path, burst) {
             return true;
         }
         // Another connection's turn: once it is known, the short way is tried with it.

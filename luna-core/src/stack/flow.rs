@@ -4,6 +4,7 @@ use core::net::IpAddr;
 
 use siphasher::sip::SipHasher13;
 
+use crate::parts::IPV6;
 use crate::slab::NIL;
 
 /// What names a connection on the wire. IPv4 keys compare in two words.
@@ -27,7 +28,9 @@ impl FlowKey {
                 let low = u64::from(u32::from_ne_bytes(r.octets())) << 32 | u64::from(u32::from_ne_bytes(l.octets()));
                 Self { low, ports, v6: 0, rest: [0; 3] }
             }
-            (r, l) => Self::new_v6(r, l, ports),
+            (r, l) if IPV6 => Self::new_v6(r, l, ports),
+            // No segment's, and no connection's.
+            _ => Self::default(),
         }
     }
 
@@ -46,7 +49,7 @@ impl FlowKey {
         self.low == other.low
             && self.ports == other.ports
             && self.v6 == other.v6
-            && (self.v6 == 0 || self.rest == other.rest)
+            && (!self.addrs_are_v6() || self.rest == other.rest)
     }
 
     #[inline(always)]
@@ -64,7 +67,7 @@ impl FlowKey {
 
     #[inline(always)]
     pub(crate) fn addrs_are_v6(&self) -> bool {
-        self.v6 != 0
+        IPV6 && self.v6 != 0
     }
 
     /// Of IPv4, from what [`FlowKey::is_v4`] compares with.
@@ -76,7 +79,7 @@ impl FlowKey {
     /// A keyed hash that nobody can turn round: SipHash-1-3.
     #[inline(always)]
     pub(crate) fn sip(&self, keys: [u64; 2]) -> u64 {
-        if self.v6 == 0 {
+        if !self.addrs_are_v6() {
             return sip13(keys, self.low, self.ports);
         }
         let bytes = [self.low, u64::from(self.ports), self.rest[0], self.rest[1], self.rest[2]].map(u64::to_le_bytes);
@@ -87,7 +90,7 @@ impl FlowKey {
     #[inline(always)]
     pub(crate) fn fold(&self, seeds: [u64; 2]) -> u64 {
         let mut h = fold(self.low ^ seeds[0], u64::from(self.ports) ^ seeds[1]);
-        if self.v6 != 0 {
+        if self.addrs_are_v6() {
             h = fold(h ^ self.rest[0], self.rest[1] ^ seeds[0]);
             h = fold(h ^ self.rest[2], seeds[1]);
         }
@@ -97,7 +100,7 @@ impl FlowKey {
 
     /// Remote and local address.
     pub(crate) fn addrs(&self) -> (IpAddr, IpAddr) {
-        if self.v6 == 0 {
+        if !self.addrs_are_v6() {
             let ip = |bits: u32| IpAddr::from(bits.to_ne_bytes());
             (ip((self.low >> 32) as u32), ip(self.low as u32))
         } else {
@@ -303,6 +306,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(not(feature = "ipv6"), ignore = "needs ipv6")]
     fn keys_keep_addresses_and_ports() {
         for (r, l) in [("10.1.2.3", "192.168.4.5"), ("2001:db8::17", "fe80::1")] {
             let (r, l): (IpAddr, IpAddr) = (r.parse().unwrap(), l.parse().unwrap());
@@ -338,6 +342,7 @@ mod tests {
 
     /// What clients do: neighbouring ports, a few servers. No seed, however poor, makes long rows of them.
     #[test]
+    #[cfg_attr(not(feature = "ipv6"), ignore = "needs ipv6")]
     fn neighbouring_ports_and_addresses_spread() {
         for seeds in [[0, 0], [0x2525_2525_2525_2525; 2], [1, u64::MAX], [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210]]
         {

@@ -38,6 +38,7 @@ use core::net::IpAddr;
 
 use crate::counters::Counters;
 use crate::nic::{NicQueue, QueueStats, RX_BURST, RxBurst};
+use crate::parts::CONTROLLERS;
 use crate::slab::{NIL, Slab};
 use crate::tcp::congestion::Controls;
 use crate::tcp::connection::Connection;
@@ -291,7 +292,7 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
         if self.entries_wanted > 0 && self.sends.available() >= self.entries_wanted {
             self.tell_writable(app);
         }
-        if !self.pace.is_empty() {
+        if CONTROLLERS && !self.pace.is_empty() {
             self.resume_paced();
         }
         stage!(self.cycles, TcpOut);
@@ -309,7 +310,7 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
         } else {
             self.paths.iter_mut().for_each(|path| path.arena.give_back());
             let timer = self.wheel.next();
-            Turn::IdleUntil(if self.pace.is_empty() { timer } else { timer.min(self.pace.next()) })
+            Turn::IdleUntil(if !CONTROLLERS || self.pace.is_empty() { timer } else { timer.min(self.pace.next()) })
         }
     }
 

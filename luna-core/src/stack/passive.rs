@@ -4,6 +4,7 @@ use super::flow::FlowKey;
 use super::telemetry::TxShim;
 use super::{ConnectError, Stack, listener};
 use crate::nic::NicQueue;
+use crate::parts::{CONTROLLERS, COOKIES};
 use crate::tcp::congestion::CongestionKind;
 use crate::tcp::cookie::{self, Answer};
 use crate::tcp::handshake::{syn_mss, syn_window};
@@ -51,7 +52,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
                 self.counters.unexpected += 1;
                 return None;
             }
-            if !flags.syn() && self.now < self.cookies_until {
+            if COOKIES && !flags.syn() && self.now < self.cookies_until {
                 match self.accept_cookie(path, packet, frame, key, l) {
                     Ok(slot) => return Some(slot),
                     // The peer thinks that it is connected, and tries again: perhaps there is room then, or what was
@@ -126,7 +127,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
     /// Answers a SYN without keeping anything of it.
     fn send_cookie(&mut self, path: u8, packet: &TcpPacket, key: &FlowKey, syn: &TcpOptions, l: u32) {
         let config = self.profiles.get(self.profile_of(l));
-        if !config.syn_cookies {
+        if !COOKIES || !config.syn_cookies {
             return;
         }
         let Some(template) = self.answer_template(path, packet, config.ttl) else { return };
@@ -255,7 +256,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
             return Err(ConnectError::Full);
         }
         let kind = self.profiles.get(profile).congestion;
-        if kind != CongestionKind::NewReno && self.controls.available() == 0 {
+        if kind != CongestionKind::NewReno && (!CONTROLLERS || self.controls.available() == 0) {
             self.counters.controls_full += 1;
             return Err(ConnectError::ControlsFull);
         }

@@ -5,6 +5,7 @@ use core::net::IpAddr;
 
 use super::storage::Neighbor;
 use crate::nic::NicQueue;
+use crate::parts::IPV6;
 use crate::wire::{MAX_HEADER_LEN, MacAddr};
 use crate::zbuf::Arena;
 
@@ -31,7 +32,7 @@ impl Cidr {
                 let shift = 32 - u32::from(self.prefix.min(32));
                 a.to_bits().checked_shr(shift).unwrap_or(0) == b.to_bits().checked_shr(shift).unwrap_or(0)
             }
-            (IpAddr::V6(a), IpAddr::V6(b)) => {
+            (IpAddr::V6(a), IpAddr::V6(b)) if IPV6 => {
                 let shift = 128 - u32::from(self.prefix.min(128));
                 a.to_bits().checked_shr(shift).unwrap_or(0) == b.to_bits().checked_shr(shift).unwrap_or(0)
             }
@@ -70,6 +71,8 @@ pub enum ConfigError {
     HeaderObjTooSmall,
     /// The port's MTU is below 576 (IPv4) or 1280 (with an IPv6 address).
     MtuTooSmall,
+    /// An IPv6 address, and the feature `ipv6` is off.
+    NoIpv6,
 }
 
 impl fmt::Display for ConfigError {
@@ -82,6 +85,7 @@ impl fmt::Display for ConfigError {
             Self::ConnectionCount => "a stack has between 1 and 2^24 connections",
             Self::HeaderObjTooSmall => "header objs must have at least 128 bytes",
             Self::MtuTooSmall => "the MTU must be at least 576, with IPv6 at least 1280",
+            Self::NoIpv6 => "this build has no IPv6",
         })
     }
 }
@@ -100,7 +104,11 @@ pub(crate) fn check<Q: NicQueue>(queue: &Q, config: &PathConfig) -> Result<(), C
     if (queue.header_pool().data_capacity() as usize) < MAX_HEADER_LEN {
         return Err(ConfigError::HeaderObjTooSmall);
     }
-    let least = if config.addrs.iter().any(|c| c.addr.is_ipv6()) { 1280 } else { 576 };
+    let v6 = config.addrs.iter().any(|c| c.addr.is_ipv6());
+    if v6 && !IPV6 {
+        return Err(ConfigError::NoIpv6);
+    }
+    let least = if v6 { 1280 } else { 576 };
     if queue.caps().mtu < least { Err(ConfigError::MtuTooSmall) } else { Ok(()) }
 }
 
@@ -144,6 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(not(feature = "ipv6"), ignore = "needs ipv6")]
     fn prefixes() {
         let c = |s: &str, prefix| Cidr { addr: s.parse().unwrap(), prefix };
         let ip = |s: &str| s.parse().unwrap();

@@ -15,7 +15,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
     /// [`Cx::neighbor`](super::Cx::neighbor) tells another.
     ///
     /// # Errors
-    /// [`ConfigError::NoPath`], [`ConfigError::MtuTooSmall`]; nothing changed.
+    /// [`ConfigError::NoPath`], [`ConfigError::MtuTooSmall`], [`ConfigError::NoIpv6`]; nothing changed.
     pub fn readdress(&mut self, now: Instant, path: PathId, config: PathConfig) -> Result<(), ConfigError> {
         self.now = self.now.max(now);
         self.now_ms = self.now.as_millis_u32();

@@ -132,6 +132,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(not(feature = "ipv6"), ignore = "needs ipv6")]
     fn a_cookies_hash_depends_on_all_that_it_stands_for() {
         let mut s = Secrets::new(&[1; 32]);
         let v6 = |n| FlowKey::new([0xfd00, 0, 0, 0, 0, 0, 0, n].into(), [0xfd00, 0, 0, 0, 0, 0, 0, 9].into(), 1, 80);

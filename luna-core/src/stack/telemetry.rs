@@ -2,6 +2,7 @@
 
 use super::Stack;
 use crate::nic::NicQueue;
+use crate::parts::CONTROLLERS;
 use crate::wire::int::{self, Shim, Telemetry};
 use crate::wire::{MAX_HEADER_LEN, TcpPacket};
 
@@ -12,12 +13,12 @@ pub(super) struct TxShim(Option<(u8, [u8; int::MAX_LEN])>);
 impl TxShim {
     #[inline(always)]
     pub(super) fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, |(len, _)| (*len).into())
+        self.0.as_ref().filter(|_| CONTROLLERS).map_or(0, |(len, _)| (*len).into())
     }
 
     #[inline(always)]
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_none()
+        !CONTROLLERS || self.0.is_none()
     }
 
     pub(super) fn as_slice(&self) -> &[u8] {

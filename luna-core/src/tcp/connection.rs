@@ -13,6 +13,7 @@ use super::rtt::Rtt;
 use super::segments::SegmentList;
 use super::send_queue::SendQueue;
 use super::state::State;
+use crate::parts::CONTROLLERS;
 use crate::slab::{NIL, Node};
 use crate::stack::CloseReason;
 use crate::stack::FlowEntry;
@@ -80,7 +81,8 @@ bitfield::bitfield! {
     /// The peer's FIN came ahead of its turn.
     pub(crate) fin_ahead, set_fin_ahead: 26;
     /// Its controller is in the pool: `cold.control`.
-    pub(crate) controlled, set_controlled: 27;
+    controlled_bit, _: 27;
+    pub(crate) _, set_controlled: 27;
     /// Output has something in `cold.modes` to see to.
     pub(crate) careful, set_careful: 28;
     /// Its path is a VLAN: an untagged frame is none of its segments, so headers are not predicted from one.
@@ -95,6 +97,12 @@ impl Flags {
     #[inline(always)]
     pub(crate) const fn bits(self) -> u32 {
         self.0
+    }
+
+    /// Its controller is in the pool: `cold.control`.
+    #[inline(always)]
+    pub(crate) fn controlled(&self) -> bool {
+        CONTROLLERS && self.controlled_bit()
     }
 }
 

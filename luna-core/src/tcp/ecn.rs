@@ -15,6 +15,7 @@ use super::congestion::{CongestionKind, Controls};
 use super::connection::{Connection, Flags};
 use super::state::State;
 use crate::counters::Counters;
+use crate::parts::CONTROLLERS;
 use crate::wire::int::MAX_LEN as SHIM_LEN;
 use crate::wire::{SeqNum, TcpFlags, TcpOptions, TcpPacket};
 
@@ -49,11 +50,27 @@ bitfield::bitfield! {
     /// Nothing was sent since `idle_ms`.
     pub(crate) idle, set_idle: 3;
     /// Its controller paces.
-    pub(crate) paced, set_paced: 4;
+    paced_bit, _: 4;
+    pub(crate) _, set_paced: 4;
     /// Data carries a telemetry shim.
-    pub(crate) int, set_int: 5;
+    int_bit, _: 5;
+    pub(crate) _, set_int: 5;
     /// A SYN of ours went out without offering ECN: our data is not sent as capable (RFC 3168 §6.1.1).
     pub(crate) plain_syn, set_plain_syn: 6;
+}
+
+impl Modes {
+    /// Its controller paces.
+    #[inline(always)]
+    pub(crate) fn paced(&self) -> bool {
+        CONTROLLERS && self.paced_bit()
+    }
+
+    /// Data carries a telemetry shim.
+    #[inline(always)]
+    pub(crate) fn int(&self) -> bool {
+        CONTROLLERS && self.int_bit()
+    }
 }
 
 impl Connection {
@@ -95,7 +112,7 @@ impl Connection {
             template.set_plain_ecn(ecn);
         }
         counters.ecn_agreed += u64::from(agreed);
-        if kind == CongestionKind::Hpcc {
+        if CONTROLLERS && kind == CongestionKind::Hpcc {
             if options.telemetry {
                 self.cold.modes.set_int(true);
                 self.mss = self.mss.saturating_sub(SHIM_LEN as u16).max(64);

@@ -7,6 +7,7 @@
 use core::hint::cold_path;
 
 use crate::nic::{MAX_TX_FRAGS, TxFrags};
+use crate::parts::FOREIGN;
 use crate::slab::{NIL, Node, Slab};
 use crate::stack::Released;
 use crate::wire::SeqNum;
@@ -415,7 +416,7 @@ impl SendQueue {
             if end.after(una) {
                 break;
             }
-            if e.foreign {
+            if FOREIGN && e.foreign {
                 cold_path();
                 acked = Acked::Foreign;
                 break;

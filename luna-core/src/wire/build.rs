@@ -15,6 +15,7 @@ use super::packet::pseudo_header_sum;
 use super::tcp::{self, TcpHeader};
 use super::tcp_options::{self, TcpOptions, emit_fixed_timestamps};
 use super::{Checksum, PROTOCOL_TCP, SeqNum, TcpFlags};
+use crate::parts::IPV6;
 
 const PLAIN_V4: usize = ethernet::HEADER_LEN + ipv4::HEADER_LEN;
 const TAGGED_V4: usize = ethernet::TAGGED_HEADER_LEN + ipv4::HEADER_LEN;
@@ -109,7 +110,7 @@ impl HeaderTemplate {
     /// A template for segments from `src` to `dst`. `vlan` is the 802.1Q tag control information.
     ///
     /// # Errors
-    /// [`FamilyMismatch`].
+    /// [`FamilyMismatch`], also for IPv6 where the feature of that name is off.
     #[expect(
         clippy::too_many_arguments,
         reason = "they are the fields of three headers; each has its own type or name"
@@ -147,7 +148,7 @@ impl HeaderTemplate {
                 sum.add(&header);
                 (append(&mut l2l3, start, &header), sum.fold())
             }
-            (IpAddr::V6(src), IpAddr::V6(dst)) => {
+            (IpAddr::V6(src), IpAddr::V6(dst)) if IPV6 => {
                 let ip = Ipv6Header {
                     src,
                     dst,
@@ -296,8 +297,12 @@ impl HeaderTemplate {
         match (out.len(), v4_len, v6_len) {
             (PLAIN_V4, Some(len), _) => out.first_chunk_mut().map(|out| self.emit_v4::<PLAIN_V4>(out, len, ecn)),
             (TAGGED_V4, Some(len), _) => out.first_chunk_mut().map(|out| self.emit_v4::<TAGGED_V4>(out, len, ecn)),
-            (PLAIN_V6, _, Some(len)) => out.first_chunk_mut().map(|out| self.emit_v6::<PLAIN_V6>(out, len, ecn)),
-            (TAGGED_V6, _, Some(len)) => out.first_chunk_mut().map(|out| self.emit_v6::<TAGGED_V6>(out, len, ecn)),
+            (PLAIN_V6, _, Some(len)) if IPV6 => {
+                out.first_chunk_mut().map(|out| self.emit_v6::<PLAIN_V6>(out, len, ecn))
+            }
+            (TAGGED_V6, _, Some(len)) if IPV6 => {
+                out.first_chunk_mut().map(|out| self.emit_v6::<TAGGED_V6>(out, len, ecn))
+            }
             _ => None,
         }
         .is_some()

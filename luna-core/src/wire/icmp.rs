@@ -11,6 +11,7 @@ use super::ethernet::{EtherType, EthernetHeader};
 use super::ipv4::{self, Ipv4Header};
 use super::ipv6::{self, Ipv6Header};
 use super::{Checksum, PROTOCOL_TCP, ParseError, SeqNum, int};
+use crate::parts::IPV6;
 
 /// The IP protocol number of ICMP.
 pub const PROTOCOL_ICMP: u8 = 1;
@@ -80,7 +81,7 @@ impl IcmpError {
                 sum.add(message);
                 read(message, sum, Family::V4, IpAddr::V4(ip.dst))
             }
-            6 => {
+            6 if IPV6 => {
                 let ip = Ipv6Header::parse(packet)?;
                 if ip.next_header != PROTOCOL_ICMPV6 {
                     return Err(ParseError::NotTcp);

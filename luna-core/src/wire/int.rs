@@ -28,6 +28,7 @@
 use super::bytes::{be16, be32, put};
 use super::ethernet::EthernetHeader;
 use super::{Checksum, EtherType, PROTOCOL_TCP, ParseError, ipv4, ipv6};
+use crate::parts::CONTROLLERS;
 
 /// The IP protocol number of the shim (RFC 3692).
 pub const PROTOCOL: u8 = 253;
@@ -318,7 +319,7 @@ pub(crate) fn insert(header: &mut [u8], l2l3: usize, tcp: usize, ipv6: bool, shi
 
 /// The protocol and length of what stands behind IP: a shim in front of TCP is skipped.
 pub(super) fn skip(protocol: u8, payload: &[u8]) -> Result<(u8, u16), ParseError> {
-    if protocol != PROTOCOL {
+    if !CONTROLLERS || protocol != PROTOCOL {
         return Ok((protocol, 0));
     }
     let shim = Shim::parse(payload)?;
@@ -327,7 +328,7 @@ pub(super) fn skip(protocol: u8, payload: &[u8]) -> Result<(u8, u16), ParseError
 
 /// The same of a packet that an error quotes: what is cut off cannot be checked. `None` when that is the shim's begin.
 pub(super) fn skip_quoted(protocol: u8, payload: &[u8]) -> Option<(u8, usize)> {
-    if protocol != PROTOCOL {
+    if !CONTROLLERS || protocol != PROTOCOL {
         return Some((protocol, 0));
     }
     let [next_header, units] = *payload.first_chunk::<2>()?;

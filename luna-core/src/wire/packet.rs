@@ -10,6 +10,7 @@ use super::ipv6::Ipv6Header;
 use super::tcp::{self, TcpFlags, TcpHeader};
 use super::tcp_options::{self, fixed_timestamps};
 use super::{Checksum, PROTOCOL_TCP, ParseError, int};
+use crate::parts::IPV6;
 
 /// What the NIC says about one checksum.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -98,7 +99,7 @@ impl TcpPacket {
         let link = EthernetHeader { dst: none, src: none, vlan: None, ethertype: EtherType::Other(0), header_len: 0 };
         match version {
             4 => Self::parse_ipv4(packet, &link, rx),
-            6 => Self::parse_ipv6(packet, &link, rx),
+            6 if IPV6 => Self::parse_ipv6(packet, &link, rx),
             _ => Err(ParseError::BadVersion),
         }
     }
@@ -215,7 +216,7 @@ impl TcpPacket {
         let link = EthernetHeader::parse(frame)?;
         match link.ethertype {
             EtherType::Ipv4 => Self::parse_ipv4(frame, &link, rx),
-            EtherType::Ipv6 => Self::parse_ipv6(frame, &link, rx),
+            EtherType::Ipv6 if IPV6 => Self::parse_ipv6(frame, &link, rx),
             _ => Err(ParseError::NotIp),
         }
     }
@@ -410,7 +411,7 @@ pub(super) fn pseudo_header_sum(src: IpAddr, dst: IpAddr, len: u32) -> Checksum 
     let mut sum = Checksum::new();
     match (src, dst) {
         (IpAddr::V4(src), IpAddr::V4(dst)) => sum.add_pseudo_v4(src.octets(), dst.octets(), PROTOCOL_TCP, len as u16),
-        (IpAddr::V6(src), IpAddr::V6(dst)) => sum.add_pseudo_v6(src.octets(), dst.octets(), PROTOCOL_TCP, len),
+        (IpAddr::V6(src), IpAddr::V6(dst)) if IPV6 => sum.add_pseudo_v6(src.octets(), dst.octets(), PROTOCOL_TCP, len),
         _ => debug_assert!(false, "addresses of two families"),
     }
     sum

@@ -18,6 +18,7 @@ use super::handle::{add_reference, drop_reference};
 use super::pool::Pool;
 use super::region::{DeviceKey, IoAddr};
 use super::zone::ZoneRef;
+use crate::parts::FOREIGN;
 
 /// How devices reach a foreign region.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +47,8 @@ pub enum ForeignError {
     OutOfRange,
     /// The region was revoked.
     Revoked,
+    /// The feature `foreign` is off.
+    LeftOut,
 }
 
 impl fmt::Display for ForeignError {
@@ -56,6 +59,7 @@ impl fmt::Display for ForeignError {
             Self::OutOfObjs => "no free obj (large enough) for a foreign descriptor",
             Self::OutOfRange => "the buffer reaches beyond its foreign region",
             Self::Revoked => "the foreign region was revoked",
+            Self::LeftOut => "this build has no foreign memory",
         })
     }
 }
@@ -107,6 +111,9 @@ impl ForeignRegion {
         io: ForeignIo<'_>,
         key: DeviceKey,
     ) -> Result<Self, ForeignError> {
+        if !FOREIGN {
+            return Err(ForeignError::LeftOut);
+        }
         if len == 0 || len > 1 << 32 {
             return Err(ForeignError::BadLength);
         }

@@ -10,6 +10,7 @@ use static_assertions::{assert_not_impl_any, const_assert_eq};
 use super::foreign::Foreign;
 use super::handle::{Zbuf, add_reference, drop_reference};
 use super::region::{DeviceKey, IoAddr};
+use crate::parts;
 
 const FOREIGN: u32 = 1 << 31;
 const HEADER: u32 = 1 << 30;
@@ -80,7 +81,7 @@ impl Frag {
     #[must_use]
     #[inline(always)]
     pub fn is_foreign(&self) -> bool {
-        self.len_tag & FOREIGN != 0
+        parts::FOREIGN && self.len_tag & FOREIGN != 0
     }
 
     /// Length in bytes.

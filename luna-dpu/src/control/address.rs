@@ -92,6 +92,7 @@ impl Addresses {
     }
 
     /// Drops the address from `origin`, whatever became of it; says whether it was in use.
+    #[cfg(feature = "dhcp")]
     pub(super) fn remove(&mut self, addr: IpAddr) -> bool {
         let Some(i) = self.list.iter().position(|a| a.cidr.addr == addr) else { return false };
         let gone = self.list.swap_remove(i);

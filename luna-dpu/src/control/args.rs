@@ -15,6 +15,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use luna_core::stack::{Cidr, MAX_ADDRS};
 
+use crate::parts::IPV6;
+
 /// Settings of an interface.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NetArgs {
@@ -72,7 +74,7 @@ impl NetArgs {
                     let cidr = cidr(value).ok_or(wrong("net.addr=ADDRESS/PREFIX or net.addr=dhcp"))?;
                     args.addrs.push(cidr).map_err(|_| wrong("at most 8 addresses"))?;
                 }
-                "gateway" => match value.parse().map_err(|_| wrong("net.gateway=ADDRESS"))? {
+                "gateway" => match parse_ip(value).ok_or(wrong("net.gateway=ADDRESS"))? {
                     IpAddr::V4(ip) => args.gateway_v4 = Some(ip),
                     IpAddr::V6(ip) => args.gateway_v6 = Some(ip),
                 },
@@ -94,9 +96,14 @@ impl NetArgs {
     }
 }
 
+/// An address, of a family that this build has.
+pub(crate) fn parse_ip(text: &str) -> Option<IpAddr> {
+    if IPV6 { text.parse().ok() } else { text.parse().ok().map(IpAddr::V4) }
+}
+
 fn cidr(text: &str) -> Option<Cidr> {
     let (addr, prefix) = text.split_once('/')?;
-    let addr: IpAddr = addr.parse().ok()?;
+    let addr = parse_ip(addr)?;
     let most = if addr.is_ipv4() { 32 } else { 128 };
     Some(Cidr { addr, prefix: prefix.parse().ok().filter(|p| *p <= most)? })
 }
@@ -106,6 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(not(feature = "ipv6"), ignore = "needs what it names")]
     fn words_are_read_and_others_left_alone() {
         let args = NetArgs::parse(
             "console=ttyAMA0 net.addr=10.0.0.2/24 net.addr=fd00::2/64 net.addr=dhcp net.gateway=10.0.0.1 \

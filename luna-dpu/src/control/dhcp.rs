@@ -12,6 +12,7 @@ use luna_core::wire::MacAddr;
 use smoltcp::wire::{DhcpMessageType, DhcpPacket, DhcpRepr, EthernetAddress};
 
 use super::jitter::Jitter;
+use super::{ControlConfig, ControlError};
 
 pub(super) const SERVER_PORT: u16 = 67;
 pub(super) const CLIENT_PORT: u16 = 68;
@@ -123,6 +124,12 @@ pub(super) struct Dhcp {
     due: Instant,
     /// Messages sent in this state.
     sent: u8,
+}
+
+/// The client that `config` asks for.
+#[expect(clippy::unnecessary_wraps, reason = "a build without a client refuses")]
+pub(super) fn begin(now: Instant, config: &ControlConfig, rng: &mut Jitter) -> Result<Option<Dhcp>, ControlError> {
+    Ok(config.net.dhcp.then(|| Dhcp::new(now, config.mac, rng)))
 }
 
 impl Dhcp {

@@ -4,6 +4,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use luna_core::wire::{Checksum, EtherType, EthernetHeader, Ipv4Header, Ipv6Header, MacAddr};
 
+use crate::parts::IPV6;
+
 /// The longest frame that is built here: DHCP's. What is quoted or echoed does not count, it goes out from where it lies.
 pub(super) const MAX_HEAD: usize = 512;
 
@@ -85,7 +87,7 @@ impl Frame {
 /// The pseudo-header's sum for ICMPv6; ICMP has none.
 pub(super) fn icmp_pseudo(src: IpAddr, dst: IpAddr, len: usize) -> Checksum {
     let mut sum = Checksum::new();
-    if let (IpAddr::V6(src), IpAddr::V6(dst)) = (src, dst) {
+    if IPV6 && let (IpAddr::V6(src), IpAddr::V6(dst)) = (src, dst) {
         sum.add_pseudo_v6(src.octets(), dst.octets(), luna_core::wire::icmp::PROTOCOL_ICMPV6, len as u32);
     }
     sum

@@ -10,6 +10,7 @@ use luna_core::wire::icmp::{PROTOCOL_ICMP, PROTOCOL_ICMPV6};
 
 use super::frame::{Frame, HOPS, icmp_pseudo};
 use super::{Control, Packet, Port};
+use crate::parts::IPV6;
 
 const ECHO_REPLY: u8 = 0;
 const ECHO_REQUEST: u8 = 8;
@@ -90,7 +91,7 @@ impl Control {
             self.counters.not_ours += 1;
             return;
         }
-        let v4 = packet.dst.is_ipv4();
+        let v4 = !IPV6 || packet.dst.is_ipv4();
         // An unknown next header is pointed at, and behind extension headers we do not know where it stands.
         let pointless = !v4 && what == Unreachable::Protocol && packet.payload_at != packet.ip_at + 40;
         if packet.link.dst.is_multicast() || !self.is_one_host(packet.src) || pointless {
@@ -137,7 +138,7 @@ impl Control {
                 frame.ipv4((us, them), PROTOCOL_ICMP, HOPS, len);
                 frame
             }
-            (IpAddr::V6(us), IpAddr::V6(them)) => {
+            (IpAddr::V6(us), IpAddr::V6(them)) if IPV6 => {
                 let mut frame = Frame::new(self.link, to, EtherType::Ipv6);
                 frame.ipv6((us, them), PROTOCOL_ICMPV6, HOPS, len);
                 frame

@@ -1,14 +1,18 @@
 //! The DHCP client's place among the addresses: what comes of its answers, and how its messages leave.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use luna_core::time::Instant;
 use luna_core::wire::{Checksum, EtherType};
+use smoltcp::wire::{IpAddress, UdpPacket};
 
 use super::address::Origin;
 use super::dhcp::{self, Lease, Message, Outcome};
 use super::frame::{self, Frame};
-use super::{Control, Event, PROTOCOL_UDP, Port, UDP_HEADER};
+use super::icmp::Unreachable;
+use super::{Control, Event, PROTOCOL_UDP, Packet, Port};
+
+const UDP_HEADER: usize = 8;
 
 impl Control {
     pub(super) fn poll_dhcp(&mut self, now: Instant, port: &mut impl Port) {
@@ -23,7 +27,35 @@ impl Control {
         }
     }
 
-    pub(super) fn dhcp_outcome(&mut self, now: Instant, outcome: Outcome, port: &mut impl Port) {
+    /// The router that the lease in use names.
+    pub(super) fn leased_router(&self) -> Option<Ipv4Addr> {
+        self.lease().filter(|lease| self.addrs.has(lease.addr.into())).and_then(|lease| lease.router)
+    }
+
+    /// A datagram: the client's, or nobody's.
+    pub(super) fn udp(&mut self, now: Instant, packet: &Packet<'_>, l4_good: bool, port: &mut impl Port) {
+        let (src, dst) = (IpAddress::from(packet.src), IpAddress::from(packet.dst));
+        let Some(udp) =
+            UdpPacket::new_checked(packet.payload).ok().filter(|u| l4_good || u.verify_checksum(&src, &dst))
+        else {
+            self.counters.malformed += 1;
+            return;
+        };
+        let ports = (udp.src_port(), udp.dst_port());
+        match (&mut self.dhcp, packet.dst) {
+            // To an address that is not ours yet, or to everybody.
+            (Some(dhcp), IpAddr::V4(_)) if ports == (dhcp::SERVER_PORT, dhcp::CLIENT_PORT) => {
+                match dhcp.input(now, packet.link.src, udp.payload()) {
+                    Ok(None) => {}
+                    Ok(Some(outcome)) => self.dhcp_outcome(now, outcome, port),
+                    Err(()) => self.counters.dhcp_ignored += 1,
+                }
+            }
+            _ => self.unreachable(now, packet, Unreachable::Port, port),
+        }
+    }
+
+    fn dhcp_outcome(&mut self, now: Instant, outcome: Outcome, port: &mut impl Port) {
         match outcome {
             Outcome::Leased(lease) => self.use_lease(now, &lease, port),
             Outcome::Extended(lease, old_router) => {

@@ -25,18 +25,25 @@ mod args;
 mod arp;
 mod attended;
 mod counters;
+#[cfg(feature = "dhcp")]
+mod dhcp;
+#[cfg(not(feature = "dhcp"))]
+#[path = "no_dhcp.rs"]
 mod dhcp;
 mod frame;
 mod icmp;
 mod jitter;
+#[cfg(feature = "dhcp")]
 mod lease;
+#[cfg(all(test, not(any(feature = "dhcp", feature = "ipv6"))))]
+mod left_out;
 mod limit;
 mod ndp;
 mod neighbor;
 mod queue;
-#[cfg(test)]
+#[cfg(all(test, feature = "dhcp", feature = "ipv6"))]
 mod testing;
-#[cfg(test)]
+#[cfg(all(test, feature = "dhcp", feature = "ipv6"))]
 mod tests;
 
 use core::fmt;
@@ -47,7 +54,8 @@ use luna_core::stack::{Cidr, MAX_ADDRS, PathConfig};
 use luna_core::time::Instant;
 use luna_core::wire::icmp::{PROTOCOL_ICMP, PROTOCOL_ICMPV6};
 use luna_core::wire::{EtherType, EthernetHeader, Ipv4Header, Ipv6Header, MacAddr, ParseError};
-use smoltcp::wire::{IpAddress, UdpPacket};
+
+use crate::parts::IPV6;
 
 use address::{Addresses, Due, Verdict};
 use dhcp::Dhcp;
@@ -57,6 +65,7 @@ use limit::RateLimit;
 use neighbor::{Ask, Neighbors};
 
 pub use address::Origin;
+pub(crate) use args::parse_ip;
 pub use args::{ArgsError, NetArgs};
 pub use attended::Attended;
 pub use counters::ControlCounters;
@@ -65,7 +74,6 @@ pub use neighbor::MAX_NEIGHBORS;
 pub use queue::{MAX_ASIDE, SplitQueue};
 
 const PROTOCOL_UDP: u8 = 17;
-const UDP_HEADER: usize = 8;
 
 /// What an interface is to be.
 #[derive(Clone, Debug)]
@@ -85,17 +93,22 @@ pub struct ControlConfig {
 pub enum ControlError {
     /// Neither an address nor DHCP.
     NoAddress,
-    /// A group, or no address at all.
+    /// A group, no address at all, or IPv6 where the feature of that name is off.
     BadAddress(IpAddr),
     /// More addresses than a path has.
     TooManyAddresses,
+    /// DHCP is wanted, and the feature of that name is off.
+    NoDhcp,
 }
 
 impl fmt::Display for ControlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NoDhcp => f.write_str("this build has no DHCP client"),
             Self::NoAddress => f.write_str("no address: give net.addr=ADDRESS/PREFIX or net.addr=dhcp"),
-            Self::BadAddress(ip) => write!(f, "{ip} is not an address that a host can have"),
+            Self::BadAddress(IpAddr::V6(_)) if !IPV6 => f.write_str("this build has no IPv6"),
+            Self::BadAddress(IpAddr::V4(ip)) => write!(f, "{ip} is not an address that a host can have"),
+            Self::BadAddress(IpAddr::V6(ip)) => write!(f, "{ip} is not an address that a host can have"),
             Self::TooManyAddresses => f.write_str("more addresses than an interface can have (IPv6 needs one of them)"),
         }
     }
@@ -120,6 +133,21 @@ pub enum Event {
     LeaseExtended(Lease),
 }
 
+impl Event {
+    /// Its number, for reports without text: its place in this list, from 1.
+    #[must_use]
+    pub const fn code(&self) -> u8 {
+        match self {
+            Self::Address(..) => 1,
+            Self::AddressLost(_) => 2,
+            Self::Duplicate(..) => 3,
+            Self::Conflict(..) => 4,
+            Self::DhcpRefused => 5,
+            Self::LeaseExtended(_) => 6,
+        }
+    }
+}
+
 /// What the control plane does to the world.
 pub trait Port {
     /// Sends `head` and behind it the bytes `tail` of the frame that is being handled. False when that could not be.
@@ -139,6 +167,8 @@ pub struct Control {
     mtu: u16,
     gateway_v4: Option<Ipv4Addr>,
     gateway_v6: Option<Ipv6Addr>,
+    /// Addresses that come later are probed for.
+    #[cfg(feature = "dhcp")]
     detect: bool,
     addrs: Addresses,
     neighbors: Neighbors,
@@ -182,14 +212,18 @@ impl Control {
         let mut rng = Jitter::new(config.seed ^ u64::from_be_bytes([0, 0, a, b, c, d, e, f]));
         let mut addrs = Addresses::default();
         for cidr in net.addrs.iter().copied().chain(link_local(config)) {
-            if cidr.addr.is_multicast() || cidr.addr.is_unspecified() || cidr.addr.is_loopback() {
+            if cidr.addr.is_ipv6() && !IPV6
+                || cidr.addr.is_multicast()
+                || cidr.addr.is_unspecified()
+                || cidr.addr.is_loopback()
+            {
                 return Err(ControlError::BadAddress(cidr.addr));
             }
             if !addrs.knows(cidr.addr) && !addrs.add(now, cidr, Origin::Static, net.detect, &mut rng) {
                 return Err(ControlError::TooManyAddresses);
             }
         }
-        let dhcp = net.dhcp.then(|| Dhcp::new(now, config.mac, &mut rng));
+        let dhcp = dhcp::begin(now, config, &mut rng)?;
         if net.dhcp && addrs.all().count() == MAX_ADDRS {
             return Err(ControlError::TooManyAddresses);
         }
@@ -198,6 +232,7 @@ impl Control {
             mtu: config.mtu,
             gateway_v4: net.gateway_v4,
             gateway_v6: net.gateway_v6,
+            #[cfg(feature = "dhcp")]
             detect: net.detect,
             addrs,
             neighbors: Neighbors::default(),
@@ -225,10 +260,9 @@ impl Control {
     /// What the stack's path is to be now: the addresses in use, and where to send what is for elsewhere.
     #[must_use]
     pub fn path_config(&self) -> PathConfig {
-        let leased = self.lease().filter(|lease| self.addrs.has(lease.addr.into())).and_then(|lease| lease.router);
         PathConfig {
             addrs: self.addrs.taken().collect(),
-            gateway_v4: self.gateway_v4.or(leased).map(IpAddr::V4),
+            gateway_v4: self.gateway_v4.or_else(|| self.leased_router()).map(IpAddr::V4),
             gateway_v6: self.gateway_v6.map(IpAddr::V6),
             vlan: self.link.vlan,
         }
@@ -273,7 +307,7 @@ impl Control {
                 }
                 Err(e) => self.refused(e),
             },
-            EtherType::Ipv6 => match Ipv6Header::parse(body) {
+            EtherType::Ipv6 if IPV6 => match Ipv6Header::parse(body) {
                 Ok(ip) => {
                     let start = at + usize::from(ip.payload_offset);
                     let payload = frame.get(start..start + usize::from(ip.payload_len)).unwrap_or_default();
@@ -284,7 +318,7 @@ impl Control {
                 }
                 Err(e) => self.refused(e),
             },
-            EtherType::Other(_) => self.counters.ignored += 1,
+            EtherType::Ipv6 | EtherType::Other(_) => self.counters.ignored += 1,
         }
         self.next = self.next_timer();
     }
@@ -327,31 +361,9 @@ impl Control {
     fn ip(&mut self, now: Instant, packet: &Packet<'_>, protocol: u8, l4_good: bool, port: &mut impl Port) {
         match (protocol, packet.dst) {
             (PROTOCOL_ICMP, IpAddr::V4(_)) => self.icmp(packet, port),
-            (PROTOCOL_ICMPV6, IpAddr::V6(_)) => self.icmpv6(now, packet, port),
+            (PROTOCOL_ICMPV6, IpAddr::V6(_)) if IPV6 => self.icmpv6(now, packet, port),
             (PROTOCOL_UDP, _) => self.udp(now, packet, l4_good, port),
             _ => self.unreachable(now, packet, icmp::Unreachable::Protocol, port),
-        }
-    }
-
-    fn udp(&mut self, now: Instant, packet: &Packet<'_>, l4_good: bool, port: &mut impl Port) {
-        let (src, dst) = (IpAddress::from(packet.src), IpAddress::from(packet.dst));
-        let Some(udp) =
-            UdpPacket::new_checked(packet.payload).ok().filter(|u| l4_good || u.verify_checksum(&src, &dst))
-        else {
-            self.counters.malformed += 1;
-            return;
-        };
-        let ports = (udp.src_port(), udp.dst_port());
-        match (&mut self.dhcp, packet.dst) {
-            // To an address that is not ours yet, or to everybody.
-            (Some(dhcp), IpAddr::V4(_)) if ports == (dhcp::SERVER_PORT, dhcp::CLIENT_PORT) => {
-                match dhcp.input(now, packet.link.src, udp.payload()) {
-                    Ok(None) => {}
-                    Ok(Some(outcome)) => self.dhcp_outcome(now, outcome, port),
-                    Err(()) => self.counters.dhcp_ignored += 1,
-                }
-            }
-            _ => self.unreachable(now, packet, icmp::Unreachable::Port, port),
         }
     }
 
@@ -386,7 +398,8 @@ impl Control {
     fn probe_for(&mut self, ip: IpAddr, port: &mut impl Port) {
         let frame = match ip {
             IpAddr::V4(ip) => arp::probe(self.link, ip),
-            IpAddr::V6(ip) => ndp::probe(self.link, ip),
+            IpAddr::V6(ip) if IPV6 => ndp::probe(self.link, ip),
+            IpAddr::V6(_) => return,
         };
         self.send(frame.bytes(), 0..0, port);
     }
@@ -395,7 +408,8 @@ impl Control {
     fn announce(&mut self, ip: IpAddr, port: &mut impl Port) {
         let frame = match ip {
             IpAddr::V4(ip) => arp::announcement(self.link, ip),
-            IpAddr::V6(ip) => ndp::announcement(self.link, ip),
+            IpAddr::V6(ip) if IPV6 => ndp::announcement(self.link, ip),
+            IpAddr::V6(_) => return,
         };
         self.counters.announced += 1;
         self.send(frame.bytes(), 0..0, port);
@@ -428,6 +442,9 @@ fn link_local(config: &ControlConfig) -> Option<Cidr> {
         IpAddr::V6(ip) => Some(ip),
         IpAddr::V4(_) => None,
     };
+    if !IPV6 {
+        return None;
+    }
     let mut ours = config.net.addrs.iter().filter_map(v6).peekable();
     ours.peek()?;
     if ours.any(|ip| ip.is_unicast_link_local()) {
@@ -454,7 +471,7 @@ impl<P: Port> Ask for Around<'_, P> {
     fn solicit(&mut self, ip: IpAddr, to: Option<MacAddr>) {
         let frame = match (ip, self.addrs.source_for(ip)) {
             (IpAddr::V4(ip), Some(IpAddr::V4(us))) => arp::request(self.link, us, ip, to),
-            (IpAddr::V6(ip), Some(IpAddr::V6(us))) => ndp::solicitation(self.link, us, ip, to),
+            (IpAddr::V6(ip), Some(IpAddr::V6(us))) if IPV6 => ndp::solicitation(self.link, us, ip, to),
             // No address to ask from: it is tried again, and may have one by then.
             _ => return,
         };

@@ -15,6 +15,7 @@ use luna_core::wire::{ChecksumVerdict, EtherType, EthernetHeader, Ipv6Header, Ma
 use luna_core::zbuf::{Frag, FragRef, Pool, Zbuf, ZbufMut};
 
 use super::{Attended, Control, Event, Port};
+use crate::parts::IPV6;
 
 /// Frames that wait for the control plane; more in one turn are dropped.
 pub const MAX_ASIDE: usize = RX_BURST;
@@ -118,14 +119,15 @@ fn is_control_slow(frame: &[u8]) -> bool {
             Some(&protocol) => protocol != PROTOCOL_TCP,
             None => false,
         },
-        EtherType::Ipv6 => match Ipv6Header::parse(body) {
+        EtherType::Ipv6 if IPV6 => match Ipv6Header::parse(body) {
             Ok(ip) if ip.next_header == PROTOCOL_ICMPV6 => {
                 body.get(usize::from(ip.payload_offset)).is_some_and(|kind| *kind >= 128)
             }
             Ok(ip) => ip.next_header != PROTOCOL_TCP,
             Err(_) => false,
         },
-        EtherType::Other(_) => false,
+        // Nobody's.
+        EtherType::Ipv6 | EtherType::Other(_) => false,
     }
 }
 
@@ -257,5 +259,5 @@ impl<Q: NicQueue> Port for StackPort<'_, '_, Q> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "dhcp", feature = "ipv6"))]
 mod tests;

@@ -5,6 +5,8 @@ use core::sync::atomic::{AtomicU8, Ordering};
 
 use smccc::{Hvc, Smc, psci};
 
+use crate::parts::REPORTS;
+
 /// How [`exit`] leaves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -59,6 +61,13 @@ fn semihosting_exit(code: u32) {
 
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    super::console().last_line(format_args!("core {:#x}: {info}", super::core_id()));
+    let (core, console) = (super::core_id(), super::console());
+    match info.location() {
+        // Without what each place has to say, none of that is linked.
+        Some(at) if !REPORTS => {
+            console.last_line(format_args!("core {core:#x}: panic at {}:{}", at.file(), at.line()));
+        }
+        _ => console.last_line(format_args!("core {core:#x}: {info}")),
+    }
     exit(EXIT_PANIC)
 }

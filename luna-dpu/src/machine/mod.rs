@@ -18,4 +18,4 @@ pub use exception::Exceptions;
 pub use exit::{EXIT_PANIC, ExitBy, exit, exit_by};
 pub use nap::{Idler, Nap};
 pub use random::hardware_random;
-pub use tell::tell;
+pub use tell::{tell, tell_event, tell_fault};

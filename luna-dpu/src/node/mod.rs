@@ -18,7 +18,7 @@ mod pattern;
 mod run;
 mod settings;
 mod stream;
-#[cfg(all(test, feature = "client"))]
+#[cfg(all(test, feature = "client", feature = "whole"))]
 mod tests;
 
 pub use app::{Lane, Sessions};

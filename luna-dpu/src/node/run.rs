@@ -15,6 +15,7 @@ use super::bench_types::{BenchError, BenchReport};
 use super::settings::{Peers, Settings};
 use crate::control::{Attended, Control, ControlConfig, ControlError, Event, NetArgs, SplitQueue};
 use crate::lossy::Lossy;
+use crate::parts::CLIENT;
 
 /// Frames of one turn.
 const BUDGET: usize = 256;
@@ -192,7 +193,8 @@ impl<Q: NicQueue, C: Clock> Node<Q, C> {
     /// Begins the benchmark, once there is an address of the server's family.
     #[cold]
     fn connect(&mut self, now: Instant) {
-        let Some(remote) = self.settings.connect else {
+        // Only the benchmark's client connects.
+        let Some(remote) = self.settings.connect.filter(|_| CLIENT) else {
             self.connected = true;
             return;
         };

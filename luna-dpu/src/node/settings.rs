@@ -28,6 +28,9 @@ use core::str::FromStr;
 use luna_core::rpc::MAX_GATHER;
 use luna_core::wire::MacAddr;
 
+use crate::control::parse_ip;
+use crate::parts::{CLIENT, LOSS, PACKED};
+
 /// Which rings a device is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Rings {
@@ -176,7 +179,7 @@ fn neighbor(text: &str) -> Option<(IpAddr, MacAddr)> {
         let part = parts.next().filter(|p| p.len() == 2)?;
         *byte = u8::from_str_radix(part, 16).ok()?;
     }
-    parts.next().is_none().then_some((ip.parse().ok()?, MacAddr(bytes)))
+    parts.next().is_none().then_some((parse_ip(ip)?, MacAddr(bytes)))
 }
 
 impl Settings {
@@ -212,7 +215,9 @@ impl Settings {
         match key {
             "listen" => into(&mut self.listen, value.parse().ok(), "listen=PORT, 0 for none"),
             "until" => into(&mut self.until, value.parse().ok(), "until=CONNECTIONS"),
-            "connect" if !cfg!(feature = "client") => Some("no connect=: this image has no client"),
+            "connect" | "size" | "count" | "depth" | "verify" | "patience" if !CLIENT => {
+                Some("no such word: this image has no client")
+            }
             "connect" => into(&mut self.connect, value.parse().ok().map(Some), "connect=ADDRESS:PORT"),
             "peer" => {
                 let free = self.peers.iter_mut().find(|p| p.is_none());
@@ -229,6 +234,7 @@ impl Settings {
             "depth" => into(&mut self.depth, number(value, 1, MAX_DEPTH), "depth=REQUESTS, 1 to 64"),
             "verify" => into(&mut self.verify, switch(value), "verify=on or off"),
             "patience" => into(&mut self.patience, number(value, 1, 1 << 20), "patience=SECONDS"),
+            "loss" if !LOSS => Some("no loss=: this image loses nothing"),
             "loss" => into(&mut self.loss, number(value, 0, 500), "loss=FRAMES of a thousand, at most 500"),
             "cores" => into(&mut self.cores, number(value, 1, 8), "cores=1 to 8"),
             "nap" => into(&mut self.nap, switch(value), "nap=on or off"),
@@ -244,7 +250,7 @@ impl Settings {
             }
             "rings" => {
                 let rings = match value {
-                    "packed" => Some(Rings::Best),
+                    "packed" if PACKED => Some(Rings::Best),
                     "split" => Some(Rings::Split),
                     _ => None,
                 };
@@ -277,6 +283,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(not(all(feature = "client", feature = "whole")), ignore = "needs what it names")]
     fn words_are_read() {
         let s = Settings::parse(
             "net.addr=10.0.0.2/24 connect=10.0.0.1:7480 peer=10.0.0.1@02:00:00:00:00:af peer=fd00::1@02:00:00:00:00:AF size=65536 count=100 depth=16 verify=off loss=10 rings=split transport=pci cores=2 events=off checksum=off until=3 listen=0 patience=5 tcp=datacenter nap=off",

@@ -194,7 +194,7 @@ fn open(work: Work) -> Result<NodeReport, &'static str> {
     let mut idler = Idler::new(nap, hz);
     let mut fault = None;
     let report = node.run(
-        |event| say!("core {id}: {event:?}"),
+        |event| machine::tell_event(id, &event),
         |queue, until| {
             let queue = queue.inner().inner();
             fault = queue.fault().map(|fault| (fault, queue.faults()));
@@ -206,7 +206,7 @@ fn open(work: Work) -> Result<NodeReport, &'static str> {
     );
     match fault {
         Some((fault, counts)) => {
-            say!("core {id}: {fault} ({counts:?})");
+            machine::tell_fault(id, fault, &counts);
             Err("the network device broke the rules of its rings")
         }
         None => Ok(report),

@@ -3,10 +3,9 @@
 use luna_dpu::dma::DmaArea;
 use luna_dpu::mmio::Mmio;
 use luna_dpu::node::Transports;
-use luna_dpu::pci::{Ecam, PciRoot, Window, enable};
-use luna_dpu::virtio::{
-    AnyTransport, DeviceType, MmioTransport, PciTransport, Transport as _, pci_device_type, random_seed,
-};
+#[cfg(feature = "pci")]
+use luna_dpu::virtio::AnyTransport;
+use luna_dpu::virtio::{DeviceType, MmioTransport, Transport as _, random_seed};
 use luna_dpu::{machine, say};
 
 use super::device;
@@ -14,13 +13,12 @@ use super::device;
 /// virtio-mmio: 32 slots.
 const SLOTS: usize = 0x0a00_0000;
 const SLOT: usize = 0x200;
-/// PCIe: configuration space of bus 0 (of 256), memory for BARs.
-const ECAM: usize = 0x40_1000_0000;
-const ECAM_BUS: usize = 1 << 20;
-const PCI_MEMORY: u64 = 0x1000_0000;
-const PCI_MEMORY_LEN: u64 = 0x2eff_0000;
 
+/// How devices are reached.
+#[cfg(feature = "pci")]
 type Device = AnyTransport<Mmio>;
+#[cfg(not(feature = "pci"))]
+type Device = MmioTransport<Mmio>;
 
 /// What was found.
 pub(super) struct Devices {
@@ -39,25 +37,18 @@ impl Devices {
         // QEMU fills slots from the last one on.
         for slot in (0..32).rev() {
             if let Some(t) = MmioTransport::new(device(SLOTS + slot * SLOT, SLOT)) {
-                found.take(AnyTransport::Mmio(t), "virtio over MMIO", wanted != Transports::Pci);
+                #[cfg(feature = "pci")]
+                let t = AnyTransport::Mmio(t);
+                found.take(t, "virtio over MMIO", wanted != Transports::Pci);
             }
         }
-        let config = Ecam::new(device(ECAM, ECAM_BUS));
-        let mut root = PciRoot::new(config);
-        let mut window = Window::new(PCI_MEMORY, PCI_MEMORY_LEN);
-        for (function, info) in PciRoot::new(config).enumerate_bus(0) {
-            let Some(kind) = pci_device_type(&info) else { continue };
-            let Some(bars) = enable(&mut root, function, &mut window) else { continue };
-            let map = |address: u64, len| device(address as usize, len);
-            match PciTransport::new(&root, &config, function, kind, &bars, map) {
-                Ok(t) => found.take(AnyTransport::Pci(t), "virtio over PCI", wanted != Transports::Mmio),
-                Err(e) => say!("PCI function {function}: {e}"),
-            }
-        }
+        #[cfg(feature = "pci")]
+        super::pci::find(&mut found, wanted);
         found
     }
 
-    fn take(&mut self, device: Device, place: &'static str, net_wanted: bool) {
+    /// Keeps a device that is the first of its kind.
+    pub(super) fn take(&mut self, device: Device, place: &'static str, net_wanted: bool) {
         match device.device_type() {
             DeviceType::NET if self.net.is_none() && net_wanted => {
                 self.net = Some(device);

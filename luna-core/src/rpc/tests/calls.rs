@@ -30,6 +30,7 @@ fn a_call_comes_back_with_metadata_and_payload() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "foreign"), ignore = "needs foreign")]
 fn a_call_of_foreign_memory_asks_to_be_told_of_its_release() {
     let mut pair = Pair::new();
     let pool = crate::zbuf::testing::pool(1, 256);

@@ -7,6 +7,7 @@ use crate::tcp::State;
 use crate::time::Duration;
 
 #[test]
+#[cfg_attr(not(feature = "ipv6"), ignore = "needs ipv6")]
 fn data_goes_both_ways_over_both_families() {
     for ipv6 in [false, true] {
         let mut p = Pair::new(&Options { ipv6, ..Options::default() });

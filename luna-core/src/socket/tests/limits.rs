@@ -42,6 +42,7 @@ fn the_accept_queue_is_bounded_by_the_backlog() {
 
 /// With cookies the third believes itself connected, and is as soon as there is room and it says something.
 #[test]
+#[cfg_attr(not(feature = "cookies"), ignore = "needs cookies")]
 fn a_cookie_waits_for_room_in_the_accept_queue() {
     let mut p = Pair::new(&Options::default());
     let l = p.listen(2);

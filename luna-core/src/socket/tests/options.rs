@@ -7,6 +7,7 @@ use crate::tcp::{Ecn, State, TcpConfig};
 use crate::time::Duration;
 
 #[test]
+#[cfg_attr(not(feature = "ipv6"), ignore = "needs ipv6")]
 fn type_of_service_and_ttl_are_in_every_packet_and_change_under_a_connection() {
     for ipv6 in [false, true] {
         let mut p = Pair::new(&Options { ipv6, ..Options::default() });

@@ -36,6 +36,7 @@ fn listening(o: &Options) -> (End, SocketId, Instant) {
 }
 
 #[test]
+#[cfg_attr(not(feature = "ipv6"), ignore = "needs ipv6")]
 fn a_peer_that_does_not_say_its_segment_size_gets_the_default() {
     for (ipv6, tcp, mss) in [
         (false, BASE, 536),

@@ -23,6 +23,7 @@ fn transfer(o: &Options, n: usize) -> Pair {
 }
 
 #[test]
+#[cfg_attr(not(feature = "ipv6"), ignore = "needs ipv6")]
 fn bytes_arrive_once_in_order_over_every_kind_of_path() {
     for ipv6 in [false, true] {
         for vlan in [None, Some(42)] {

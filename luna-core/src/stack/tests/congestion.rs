@@ -32,6 +32,7 @@ fn parse(frame: &[u8]) -> TcpPacket {
 }
 
 #[test]
+#[cfg_attr(not(feature = "controllers"), ignore = "needs controllers")]
 fn ecn_is_used_when_one_side_asks_and_the_other_agrees() {
     use Ecn::{Accept, Off, Request};
     let plain = |ecn| TcpConfig { ecn, ..tcp(CongestionKind::NewReno) };
@@ -143,6 +144,7 @@ fn a_mark_is_echoed_until_cwr_and_halves_the_window_once() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "controllers"), ignore = "needs controllers")]
 fn a_marked_retransmission_cannot_be() {
     let asks = TcpConfig { ecn: Ecn::Request, ..tcp(CongestionKind::NewReno) };
     for (congestion, capable) in [(CongestionKind::NewReno, 0), (CongestionKind::Dctcp, 2)] {
@@ -172,6 +174,7 @@ fn a_marked_retransmission_cannot_be() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "controllers"), ignore = "needs controllers")]
 fn dctcp_echoes_exactly_the_marked_bytes() {
     let mut n = Bottleneck::new(&both(tcp(CongestionKind::Dctcp)), GIGABIT);
     mark_data(&n, |i| i % 7 == 0 || i % 11 < 2);
@@ -211,6 +214,7 @@ fn dctcp_echoes_exactly_the_marked_bytes() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "controllers"), ignore = "needs controllers")]
 fn dctcp_keeps_the_queue_at_the_threshold_where_newreno_fills_it() {
     let run = |kind, mark_at| {
         let mut n = Bottleneck::new(&both(tcp(kind)), Slow { mark_at, ..GIGABIT });
@@ -234,6 +238,7 @@ fn dctcp_keeps_the_queue_at_the_threshold_where_newreno_fills_it() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "controllers"), ignore = "needs controllers")]
 fn cubic_fills_the_link_and_recovers_from_drops() {
     let mut n = Bottleneck::new(&both(tcp(CongestionKind::Cubic)), GIGABIT);
     let conn = n.connect(usize::MAX / 2);
@@ -247,6 +252,7 @@ fn cubic_fills_the_link_and_recovers_from_drops() {
 }
 
 #[test]
+#[cfg_attr(not(all(feature = "ipv6", feature = "controllers")), ignore = "needs ipv6 and controllers")]
 fn hpcc_keeps_the_queue_empty_and_the_link_full_and_is_fair() {
     for ipv6 in [false, true] {
         let o = Options { ipv6, ..both(tcp(CongestionKind::Hpcc)) };
@@ -271,6 +277,7 @@ fn hpcc_keeps_the_queue_empty_and_the_link_full_and_is_fair() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "controllers"), ignore = "needs controllers")]
 fn hpcc_incast_with_windows_below_a_segment() {
     let mut n = Bottleneck::new(&both(tcp(CongestionKind::Hpcc)), Slow { room: 8_000_000, ..FAST });
     let conns: Vec<_> = (0..60).map(|_| n.connect(usize::MAX / 2)).collect();
@@ -284,6 +291,7 @@ fn hpcc_incast_with_windows_below_a_segment() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "controllers"), ignore = "needs controllers")]
 fn a_paced_connection_leaves_gaps() {
     let slower = HpccConfig { base_rtt: US(120), line_rate: GIGABIT.rate / 8, ..HpccConfig::DEFAULT };
     let o = both(TcpConfig { hpcc: slower, ..tcp(CongestionKind::Hpcc) });
@@ -307,6 +315,7 @@ fn a_paced_connection_leaves_gaps() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "controllers"), ignore = "needs controllers")]
 fn without_switches_that_stamp_hpcc_still_moves_data() {
     let mut n = Bottleneck::new(&both(tcp(CongestionKind::Hpcc)), GIGABIT);
     n.connect(2_000_000);
@@ -316,6 +325,7 @@ fn without_switches_that_stamp_hpcc_still_moves_data() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "controllers"), ignore = "needs controllers")]
 fn hpcc_with_a_peer_that_cannot_is_newreno_and_says_so() {
     for (here, there) in
         [(CongestionKind::Hpcc, CongestionKind::NewReno), (CongestionKind::NewReno, CongestionKind::Hpcc)]
@@ -335,6 +345,7 @@ fn hpcc_with_a_peer_that_cannot_is_newreno_and_says_so() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "controllers"), ignore = "needs controllers")]
 fn no_controller_left_is_a_refusal() {
     let o = Options { controls: 2, ..both(tcp(CongestionKind::Cubic)) };
     let mut n = Bottleneck::new(&o, GIGABIT);
@@ -402,6 +413,7 @@ fn what_the_application_does_not_use_does_not_grow() {
 
 /// Nothing but FIN waits, and longer than the ring of pace reaches.
 #[test]
+#[cfg_attr(not(feature = "controllers"), ignore = "needs controllers")]
 fn a_paced_connection_finishes() {
     let slow = HpccConfig { base_rtt: MS(10), line_rate: 1_000_000, ..HpccConfig::DEFAULT };
     let o = both(TcpConfig { hpcc: slow, ..tcp(CongestionKind::Hpcc) });

@@ -73,6 +73,7 @@ fn opened(o: &Options) -> (Pair, ConnId) {
 }
 
 #[test]
+#[cfg_attr(not(all(feature = "ipv6", feature = "cookies")), ignore = "needs ipv6 and cookies")]
 fn a_connection_by_cookie_is_like_any_other() {
     let bare = TcpConfig { timestamps: false, ..TcpConfig::DATACENTER };
     let plain = TcpConfig { sack: false, window_scaling: false, ..TcpConfig::DATACENTER };
@@ -116,6 +117,7 @@ fn a_connection_by_cookie_is_like_any_other() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "cookies"), ignore = "needs cookies")]
 fn data_completes_the_handshake_when_its_acknowledgment_was_lost() {
     let o = Options { tcp_a: SILENT, ..Options::default() };
     let (mut p, a) = opened(&o);
@@ -133,6 +135,7 @@ fn data_completes_the_handshake_when_its_acknowledgment_was_lost() {
 
 /// Who has nothing to send asks after a while whether the other side is there, with a segment from before its first.
 #[test]
+#[cfg_attr(not(feature = "cookies"), ignore = "needs cookies")]
 fn keepalive_completes_the_handshake_when_its_acknowledgment_was_lost() {
     for timestamps in [true, false] {
         let keepalive_idle = MS(100);
@@ -156,6 +159,7 @@ fn keepalive_completes_the_handshake_when_its_acknowledgment_was_lost() {
 
 /// What overtakes the first segment says nothing of it: to answer with a reset would end what the peer has opened.
 #[test]
+#[cfg_attr(not(feature = "cookies"), ignore = "needs cookies")]
 fn a_segment_that_overtakes_the_cookies_first_one_is_left_to_come_again() {
     let (mut p, a) = opened(&Options { tcp_a: SILENT, ..Options::default() });
     // The handshake's last segment is lost, and the first with data: others come before they are sent again.
@@ -176,6 +180,7 @@ fn a_segment_that_overtakes_the_cookies_first_one_is_left_to_come_again() {
 
 /// Whose first segments arrived, and whose connection is gone since, sends the same.
 #[test]
+#[cfg_attr(not(feature = "cookies"), ignore = "needs cookies")]
 fn who_is_in_the_first_window_for_long_is_told_that_nobody_knows_of_it() {
     let (mut p, a) = opened(&Options { tcp_a: SILENT, ..Options::default() });
     p.run(MS(1));
@@ -196,6 +201,7 @@ fn who_is_in_the_first_window_for_long_is_told_that_nobody_knows_of_it() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "cookies"), ignore = "needs cookies")]
 fn an_old_cookie_and_a_made_up_one_are_answered_with_a_reset() {
     let o = Options { tcp_a: SILENT, ..Options::default() };
     let (mut p, a) = opened(&o);
@@ -231,6 +237,7 @@ fn an_old_cookie_and_a_made_up_one_are_answered_with_a_reset() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "cookies"), ignore = "needs cookies")]
 fn a_cookie_of_one_flow_or_one_syn_is_nothing_for_another() {
     let o = Options::default();
     let (mut p, _) = opened(&o);
@@ -272,6 +279,7 @@ fn a_cookie_of_one_flow_or_one_syn_is_nothing_for_another() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "cookies"), ignore = "needs cookies")]
 fn a_full_table_leaves_the_peer_of_a_good_cookie_to_try_again() {
     let o = Options { connections_b: Some(2), ..Options::default() };
     let (mut p, _) = opened(&o);
@@ -355,6 +363,7 @@ fn goodput(flood: bool, o: &Options) -> (usize, Counters) {
 }
 
 #[test]
+#[cfg_attr(not(feature = "cookies"), ignore = "needs cookies")]
 fn ten_syns_for_each_segment_cost_an_established_connection_nothing() {
     for checksum_offload in [false, true] {
         let o = Options { connections: 8, connections_b: Some(200), checksum_offload, ..Options::default() };
@@ -368,6 +377,7 @@ fn ten_syns_for_each_segment_cost_an_established_connection_nothing() {
 
 /// The second is answered the short way, when the device vouches for checksums; the others never are.
 #[test]
+#[cfg_attr(not(feature = "cookies"), ignore = "needs cookies")]
 fn the_short_way_and_the_general_one_give_the_same_answer() {
     let unusual = TcpConfig { sack: false, ..TcpConfig::DATACENTER };
     for (tcp_a, checksum_offload) in
@@ -399,6 +409,7 @@ fn the_short_way_and_the_general_one_give_the_same_answer() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "cookies"), ignore = "needs cookies")]
 fn a_syn_for_a_connection_that_exists_is_no_part_of_a_flood() {
     let o = Options { checksum_offload: true, ..Options::default() };
     let (mut p, a) = opened(&o);
@@ -419,6 +430,7 @@ fn a_syn_for_a_connection_that_exists_is_no_part_of_a_flood() {
 
 /// What the short way remembers of a listener and its address holds no longer than they do.
 #[test]
+#[cfg_attr(not(feature = "cookies"), ignore = "needs cookies")]
 fn a_flood_is_answered_by_what_holds_now() {
     let o = Options { checksum_offload: true, ..Options::default() };
     let mut p = Pair::new(&o);

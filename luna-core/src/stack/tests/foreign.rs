@@ -44,6 +44,7 @@ fn options(checksum_offload: bool, mtu: u16) -> Options {
 }
 
 #[test]
+#[cfg_attr(not(feature = "foreign"), ignore = "needs foreign")]
 fn foreign_memory_crosses_with_and_without_offload_at_every_mtu_and_segment_limit() {
     for checksum_offload in [true, false] {
         for mtu in [1500, 9000] {
@@ -70,6 +71,7 @@ fn foreign_memory_crosses_with_and_without_offload_at_every_mtu_and_segment_limi
 }
 
 #[test]
+#[cfg_attr(not(all(feature = "controllers", feature = "foreign")), ignore = "needs controllers and foreign")]
 fn behind_a_telemetry_shim_it_is_summed_by_software() {
     let tcp = TcpConfig { congestion: CongestionKind::Hpcc, ..TcpConfig::DATACENTER };
     let (mut p, a, _) = Pair::open(&Options { tcp_a: tcp, tcp_b: tcp, ..options(true, 1500) });
@@ -87,6 +89,7 @@ fn behind_a_telemetry_shim_it_is_summed_by_software() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "foreign"), ignore = "needs foreign")]
 fn released_only_when_the_device_let_go() {
     let (mut p, a, _) = Pair::open(&options(true, 1500));
     let guest = Guest::new(&p.a);
@@ -105,6 +108,7 @@ fn released_only_when_the_device_let_go() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "foreign"), ignore = "needs foreign")]
 fn a_retransmission_in_flight_holds_the_buffer() {
     let (mut p, a, _) = Pair::open(&options(true, 1500));
     let guest = Guest::new(&p.a);
@@ -130,6 +134,7 @@ fn a_retransmission_in_flight_holds_the_buffer() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "foreign"), ignore = "needs foreign")]
 fn one_buffer_in_several_pieces_and_sends() {
     let (mut p, a, _) = Pair::open(&options(true, 1500));
     let guest = Guest::new(&p.a);
@@ -145,6 +150,7 @@ fn one_buffer_in_several_pieces_and_sends() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "foreign"), ignore = "needs foreign")]
 fn abort_leaves_the_buffer_to_the_device_until_it_is_done() {
     let (mut p, a, _) = Pair::open(&options(true, 1500));
     let guest = Guest::new(&p.a);
@@ -164,6 +170,7 @@ fn abort_leaves_the_buffer_to_the_device_until_it_is_done() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "foreign"), ignore = "needs foreign")]
 fn revoked_under_a_connection() {
     for in_flight in [false, true] {
         let (mut p, a, b) = Pair::open(&options(true, 1500));
@@ -206,6 +213,7 @@ fn guest_frag_after_revoke(p: &Pair) -> Frag {
 }
 
 #[test]
+#[cfg_attr(not(feature = "foreign"), ignore = "needs foreign")]
 fn what_a_guest_writes_meanwhile_harms_only_its_own_data() {
     // With offload the device reads at its leisure; the checksum is the device's. Here software makes it, from a copy.
     let (mut p, a, _) = Pair::open(&options(false, 1500));
@@ -225,6 +233,7 @@ fn what_a_guest_writes_meanwhile_harms_only_its_own_data() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "foreign"), ignore = "needs foreign")]
 fn without_an_obj_for_the_copy_no_empty_frame_leaves_instead() {
     let (mut p, a, _) = Pair::open(&options(false, 1500));
     let guest = Guest::new(&p.a);

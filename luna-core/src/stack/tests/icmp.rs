@@ -42,6 +42,7 @@ fn open(o: &Options) -> (Pair, ConnId, ConnId) {
 }
 
 #[test]
+#[cfg_attr(not(feature = "ipv6"), ignore = "needs ipv6")]
 fn a_router_that_says_what_it_takes_gets_that_at_once_and_nobody_slows_down() {
     for (v6, code, mtu, mss) in
         [(false, TOO_BIG_V4, 1300, 1248), (false, TOO_BIG_V4, 0, 1440), (true, (2, 0), 1400, 1328)]
@@ -75,6 +76,7 @@ fn a_router_that_says_what_it_takes_gets_that_at_once_and_nobody_slows_down() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "ipv6"), ignore = "needs ipv6")]
 fn what_is_not_in_flight_or_not_larger_or_smaller_than_any_path_is_not_believed() {
     for v6 in [false, true] {
         let (mut p, a, _) = open(&Options { ipv6: v6, ..Options::default() });

@@ -16,6 +16,7 @@ mod handshake;
 mod harness;
 mod icmp;
 mod keepalive;
+mod left_out;
 mod limits;
 mod loss;
 mod messages;

@@ -33,6 +33,7 @@ fn one_way(o: &Options, n: usize, len: usize) -> (Pair, u64, u64) {
 }
 
 #[test]
+#[cfg_attr(not(feature = "tso"), ignore = "needs tso")]
 fn the_device_is_given_frames_of_many_segments_and_the_wire_sees_the_same() {
     let total = 60_000u64;
     let segments = total.div_ceil(MSS);
@@ -55,6 +56,7 @@ fn the_device_is_given_frames_of_many_segments_and_the_wire_sees_the_same() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "tso"), ignore = "needs tso")]
 fn windows_hold_large_frames_back_as_they_hold_segments() {
     for rcv_wnd in [8 << 10, 20_000, 32 << 10] {
         let tcp = TcpConfig { rcv_wnd, rcv_budget: 2 * rcv_wnd, initial_window: 10, ..TcpConfig::DATACENTER };
@@ -121,6 +123,7 @@ fn lost_large_frames_are_repaired() {
 
 /// IPv6 and tags are not sent so: segment by segment, as ever.
 #[test]
+#[cfg_attr(not(all(feature = "ipv6", feature = "tso")), ignore = "needs ipv6 and tso")]
 fn what_is_not_plain_is_cut_by_the_stack() {
     for (ipv6, vlan) in [(true, None), (false, Some(7))] {
         let o = Options { ipv6, vlan, ..options(65_000) };

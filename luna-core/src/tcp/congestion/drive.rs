@@ -5,6 +5,7 @@ use super::pool::Algorithm;
 use super::{
     Ack, CongestionControl, CongestionKind, Control, Controls, Cubic, Cut, Dctcp, Hpcc, MAX_WINDOW, NewReno, Window,
 };
+use crate::parts::CONTROLLERS;
 use crate::slab::NIL;
 use crate::tcp::AckEnv;
 use crate::tcp::config::TcpConfig;
@@ -56,6 +57,7 @@ impl Connection {
     ) -> Result<(), ControlsFull> {
         let algorithm = match kind {
             CongestionKind::NewReno => return Ok(()),
+            _ if !CONTROLLERS => return Err(ControlsFull),
             CongestionKind::Cubic => Algorithm::Cubic(Cubic::new()),
             CongestionKind::Dctcp => Algorithm::Dctcp(Dctcp::new()),
             CongestionKind::Hpcc => Algorithm::Hpcc(Hpcc::new(config.hpcc)),

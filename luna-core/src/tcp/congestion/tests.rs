@@ -78,6 +78,7 @@ fn with_connection(kind: CongestionKind, test: impl Fn(&mut Connection, &mut Ack
 /// A connection tells its controller of a loss, then that it was none: the window and the controller are as before,
 /// whichever it is.
 #[test]
+#[cfg_attr(not(feature = "controllers"), ignore = "needs controllers")]
 fn a_connection_takes_a_spurious_loss_back() {
     for kind in CongestionKind::ALL {
         with_connection(kind, |c, env| {
@@ -102,6 +103,7 @@ fn a_connection_takes_a_spurious_loss_back() {
 /// A loss in a window that was cut for its marks says nothing more (RFC 3168 §6.1.2), where marks do what losses do. They do
 /// not under DCTCP (RFC 8257 §3.5), nor under HPCC, who goes by telemetry.
 #[test]
+#[cfg_attr(not(feature = "controllers"), ignore = "needs controllers")]
 fn a_loss_behind_a_mark_cuts_only_where_the_mark_did_not_as_much() {
     for kind in CongestionKind::ALL {
         with_connection(kind, |c, env| {

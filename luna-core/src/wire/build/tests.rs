@@ -46,6 +46,7 @@ const KNOWN: [u8; 66] = [
 ];
 
 #[test]
+#[cfg_attr(not(feature = "ipv6"), ignore = "needs ipv6")]
 fn the_type_of_service_is_the_templates_and_ecn_the_segments() {
     for (addrs, l3) in [(V4, 14), (V6, 14)] {
         let template = template(addrs, None).with_tos(0xb9);
@@ -64,6 +65,7 @@ fn the_type_of_service_is_the_templates_and_ecn_the_segments() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "ipv6"), ignore = "needs ipv6")]
 fn known_answer() {
     let template = template(V4, None);
     let mut header = emit(&template, &seg(), 5);
@@ -130,6 +132,7 @@ fn ipv4_checksum_for_every_sum() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "ipv6"), ignore = "needs ipv6")]
 fn every_layout() {
     let syn = TcpOptions {
         mss: Some(1460),
@@ -195,6 +198,7 @@ fn every_layout() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "ipv6"), ignore = "needs ipv6")]
 fn room_behind_the_header_is_left_alone() {
     for addresses in [V4, V6] {
         let template = template(addresses, Some(1));
@@ -205,6 +209,7 @@ fn room_behind_the_header_is_left_alone() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "ipv6"), ignore = "needs ipv6")]
 fn pseudo_header_sums() {
     for (addresses, len) in [(V4, 0), (V4, 1500), (V4, 65515), (V6, 0), (V6, 65535)] {
         let mut full = Checksum::new();

@@ -71,6 +71,7 @@ fn segment(v6: bool) -> Vec<u8> {
 }
 
 #[test]
+#[cfg_attr(not(feature = "ipv6"), ignore = "needs ipv6")]
 fn what_is_quoted_is_found_whatever_the_length_of_the_quote() {
     for v6 in [false, true] {
         let sent = segment(v6);
@@ -90,6 +91,7 @@ fn what_is_quoted_is_found_whatever_the_length_of_the_quote() {
 
 /// A telemetry shim stands between IP and TCP of connections that run HPCC.
 #[test]
+#[cfg_attr(not(all(feature = "ipv6", feature = "controllers")), ignore = "needs ipv6 and controllers")]
 fn what_is_quoted_is_found_behind_a_shim() {
     for v6 in [false, true] {
         let mut sent = segment(v6);
@@ -110,6 +112,7 @@ fn what_is_quoted_is_found_behind_a_shim() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "ipv6"), ignore = "needs ipv6")]
 fn types_and_codes_have_the_meaning_of_their_rfcs() {
     let kind =
         |v6: bool, code, rest| IcmpError::parse_frame(&icmp_about(&segment(v6), code, rest, 100)).map(|e| e.kind);
@@ -135,6 +138,7 @@ fn types_and_codes_have_the_meaning_of_their_rfcs() {
 
 /// Nothing that arrives makes it panic, and no damage goes unnoticed but in what no checksum covers.
 #[test]
+#[cfg_attr(not(feature = "ipv6"), ignore = "needs ipv6")]
 fn damage_is_noticed() {
     use proptest::prelude::*;
     proptest!(|(v6: bool, at in 14usize..100, bit in 0u32..8, cut in 0usize..200)| {

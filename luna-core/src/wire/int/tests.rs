@@ -106,6 +106,7 @@ fn frame(ipv6: bool, vlan: Option<u16>, payload: &[u8], back: Option<&Telemetry>
 }
 
 #[test]
+#[cfg_attr(not(all(feature = "ipv6", feature = "controllers")), ignore = "needs ipv6 and controllers")]
 fn a_frame_is_stamped_on_the_way_and_stays_right() {
     for (ipv6, vlan) in [(false, None), (true, None), (false, Some(5)), (true, Some(5))] {
         let back = telemetry(4);
@@ -125,6 +126,7 @@ fn a_frame_is_stamped_on_the_way_and_stays_right() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "controllers"), ignore = "needs controllers")]
 fn other_frames_have_no_shim() {
     let mut plain = frame(false, None, b"x", None);
     plain[23] = 6;
@@ -140,6 +142,7 @@ fn other_frames_have_no_shim() {
 
 proptest! {
     #[test]
+    #[cfg_attr(not(feature = "ipv6"), ignore = "needs ipv6")]
     fn no_bytes_make_it_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), cut in 0usize..200) {
         let _ = Shim::parse(&bytes);
         let _ = stamp_frame(&mut bytes, &hop(1), 1);

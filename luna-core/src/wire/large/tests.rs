@@ -27,6 +27,7 @@ fn emit(template: &HeaderTemplate, head: &SegmentHead<'_>, payload_len: u32) -> 
 }
 
 #[test]
+#[cfg_attr(not(feature = "ipv6"), ignore = "needs ipv6")]
 fn each_segments_headers_are_those_it_would_have_been_sent_with() {
     let with_sack = TcpOptions { timestamps: Some((7, 9)), mss: Some(1460), ..TcpOptions::default() };
     for (v6, vlan, options) in

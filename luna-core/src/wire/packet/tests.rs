@@ -55,6 +55,7 @@ fn check(frame: &[u8], packet: &TcpPacket, src: &str, dst: &str) {
 }
 
 #[test]
+#[cfg_attr(not(feature = "ipv6"), ignore = "needs ipv6")]
 fn known_frames() {
     for rx in [RxChecksum::GOOD, RxChecksum::UNKNOWN] {
         let packet = TcpPacket::parse_frame(&V4_FRAME, rx).unwrap();
@@ -127,6 +128,7 @@ fn only_what_differs_in_its_place_alone_continues_a_run() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "ipv6"), ignore = "needs ipv6")]
 fn bare_ip() {
     for frame in [V4_FRAME.to_vec(), v6_frame()] {
         let whole = TcpPacket::parse_frame(&frame, RxChecksum::UNKNOWN).unwrap();
@@ -142,6 +144,7 @@ fn bare_ip() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "ipv6"), ignore = "needs ipv6")]
 fn verdicts() {
     use ChecksumVerdict::{Bad, Good, Unknown};
     let mut bad_ip = V4_FRAME;
@@ -169,6 +172,7 @@ fn verdicts() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "ipv6"), ignore = "needs ipv6")]
 fn each_bit_of_the_segment_is_under_the_checksum() {
     for frame in [V4_FRAME[..71].to_vec(), v6_frame()] {
         let tcp = frame.len() - 37;
@@ -186,6 +190,7 @@ fn each_bit_of_the_segment_is_under_the_checksum() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "ipv6"), ignore = "needs ipv6")]
 fn every_refusal() {
     let change = |at: usize, value: u8| {
         let mut frame = V4_FRAME;
@@ -234,6 +239,7 @@ fn every_refusal() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "ipv6"), ignore = "needs ipv6")]
 fn ip_options_and_extension_headers() {
     // IPv4 with 4 bytes of options.
     let mut frame = V4_FRAME[..34].to_vec();
@@ -258,6 +264,7 @@ fn ip_options_and_extension_headers() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "ipv6"), ignore = "needs ipv6")]
 fn groups_are_not_unicast() {
     let change = |at: usize, bytes: &[u8]| {
         let mut frame = V4_FRAME;
@@ -336,6 +343,7 @@ proptest! {
     }
 
     #[test]
+    #[cfg_attr(not(feature = "ipv6"), ignore = "needs ipv6")]
     fn what_is_built_is_parsed(v6: bool, vlan: Option<u16>, addresses: ([u8; 16], [u8; 16]), ports: (u16, u16), seq: u32, ack: u32,
         flags: u8, window: u16, ts: Option<(u32, u32)>, ecn in 0u8..4, payload in proptest::collection::vec(any::<u8>(), 0..200), cut: usize) {
         let address = |bytes: [u8; 16]| if v6 { IpAddr::from(bytes) } else { IpAddr::from([bytes[0], bytes[1], bytes[2], bytes[3]]) };

@@ -8,6 +8,7 @@ fn guest(len: usize) -> NonNull<u8> {
 }
 
 #[test]
+#[cfg_attr(not(feature = "foreign"), ignore = "needs foreign")]
 fn a_buffer_counts_its_references_and_the_region_its_buffers() {
     let pool = pool(1, 256);
     // SAFETY: leaked memory.
@@ -37,6 +38,7 @@ fn a_buffer_counts_its_references_and_the_region_its_buffers() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "foreign"), ignore = "needs foreign")]
 fn revoked_memory_gives_no_address_and_no_bytes() {
     let pool = pool(1, 256);
     // SAFETY: leaked memory.
@@ -54,6 +56,7 @@ fn revoked_memory_gives_no_address_and_no_bytes() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "foreign"), ignore = "needs foreign")]
 fn pages_are_cut_where_they_end() {
     let pool = pool(1, 256);
     let pages = [IoAddr(0x10_0000), IoAddr(0x90_0000), IoAddr(0x20_0000)];
@@ -70,6 +73,7 @@ fn pages_are_cut_where_they_end() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "foreign"), ignore = "needs foreign")]
 fn what_does_not_fit_is_refused_and_leaks_nothing() {
     let pool = pool(1, 128);
     let base = guest(4096);
@@ -92,6 +96,7 @@ fn what_does_not_fit_is_refused_and_leaks_nothing() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "foreign"), ignore = "needs foreign")]
 fn the_last_bytes_of_four_gib_can_be_trimmed_away() {
     let pool = pool(1, 512);
     let io = ForeignIo::Contiguous(IoAddr(0x10_0000));

@@ -6,6 +6,7 @@ use luna_core::wire::MacAddr;
 use super::control::{CONTROL_SIZE, Control, Rss};
 use super::queue::{MAX_SEGMENTS, QueuePair, RingMemory};
 use crate::dma::DmaArea;
+use crate::parts::PACKED;
 use crate::virtio::features::{Features, feature};
 use crate::virtio::ring::{Layout, Node, Ring, RingConfig};
 use crate::virtio::transport::{DeviceType, InitError, Transport, begin, finish};
@@ -91,7 +92,7 @@ impl<'m, T: Transport> NetDevice<'m, T> {
                 wanted = wanted.or(feature::NET_HOST_TSO4);
             }
         }
-        if config.packed {
+        if PACKED && config.packed {
             wanted = wanted.or(feature::RING_PACKED);
         }
         if config.event_idx {

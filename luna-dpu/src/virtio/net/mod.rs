@@ -10,5 +10,5 @@ pub use device::{NetConfig, NetDevice, NetInfo};
 pub use header::HEADER_LEN;
 pub use queue::{NetFaults, NetQueue, QueueMemory, QueuePair};
 
-#[cfg(test)]
+#[cfg(all(test, feature = "packed"))]
 mod tests;

@@ -8,6 +8,11 @@
 //! [`Ring::drain`] gives it back.
 
 mod nodes;
+// Tests of drivers play devices of both kinds.
+#[cfg(any(feature = "packed", test))]
+mod packed;
+#[cfg(not(any(feature = "packed", test)))]
+#[path = "no_packed.rs"]
 mod packed;
 mod split;
 
@@ -114,7 +119,7 @@ struct Returned {
 
 impl<'m, T> Ring<'m, T> {
     /// A ring in `memory`, of at least [`RingConfig::memory`] bytes, aligned to 16, with a node for every descriptor.
-    /// `None` when sizes do not go together. What `nodes` held before is forgotten.
+    /// `None` when sizes do not go together, or for a packed one without the feature of that name. What `nodes` held before is forgotten.
     #[must_use]
     pub fn new(config: RingConfig, memory: DmaPiece, nodes: &'m mut [Node<T>]) -> Option<Self> {
         let RingConfig { layout, size, event_idx } = config;
@@ -124,7 +129,7 @@ impl<'m, T> Ring<'m, T> {
         }
         let kind = match layout {
             Layout::Split => Kind::Split(Split::new(&memory, size, event_idx)),
-            Layout::Packed => Kind::Packed(Packed::new(&memory, size, event_idx)),
+            Layout::Packed => Kind::Packed(Packed::new(&memory, size, event_idx)?),
         };
         Some(Self { nodes: Nodes::new(nodes), kind, fault: None })
     }

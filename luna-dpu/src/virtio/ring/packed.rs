@@ -55,11 +55,11 @@ pub(super) struct Packed {
 }
 
 impl Packed {
-    pub(super) fn new(memory: &DmaPiece, size: u16, event_idx: bool) -> Self {
+    pub(super) fn new(memory: &DmaPiece, size: u16, event_idx: bool) -> Option<Self> {
         let (driver, device) = (driver_at(size), device_at(size));
         let driver_events: Shared<u16> = Shared::new(memory, driver, 2);
         driver_events.write(1, EVENTS_DISABLE);
-        Self {
+        Some(Self {
             ring: Shared::new(memory, 0, size),
             device_events: Shared::new(memory, device, 2),
             size,
@@ -71,7 +71,7 @@ impl Packed {
             used: 0,
             used_wrap: true,
             unannounced: 0,
-        }
+        })
     }
 
     #[inline(always)]
