@@ -1,5 +1,6 @@
 //! `cargo xtask dpu build|run|test|size`: images of boards, in QEMU.
 
+mod account;
 mod exchange;
 mod qemu;
 mod run;
@@ -29,7 +30,7 @@ pub(crate) struct Args {
 #[derive(clap::Subcommand)]
 enum Verb {
     /// Build an image
-    Build(Common),
+    Build(Build),
     /// Boot an image and let luna-host call it over DPDK's vhost port, and the kernel over a tap; with `--append`, only boot it
     Run(Run),
     /// Boot an image in every way there is, against luna-host's RPC service and benchmark
@@ -49,6 +50,15 @@ struct Common {
     /// Do not ask before installing
     #[arg(long)]
     yes: bool,
+}
+
+#[derive(clap::Args)]
+struct Build {
+    #[command(flatten)]
+    common: Common,
+    /// The smallest image that serves, of qemu-virt: what it lacks is in boards/README.md
+    #[arg(long)]
+    small: bool,
 }
 
 #[derive(clap::Args)]
@@ -93,8 +103,9 @@ impl Board {
 /// The verb.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     match &args.verb {
-        Verb::Build(common) => {
-            println!("{}", build(common)?.display());
+        Verb::Build(Build { common, small }) => {
+            let variant = if *small { Variant::Small } else { Variant::Full };
+            println!("{}", build_as(common, variant)?.display());
             Ok(ExitCode::SUCCESS)
         }
         Verb::Run(run) => {
@@ -114,19 +125,30 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
                 setup::install_missing(crate::packages::CROSS_LINTER, common.yes)?;
             }
             let dir = cargo::target_dir().join("dpu");
-            let mut command = toolchain.cargo(&["clippy", "-p", "luna-dpu", "-p", "qemu-virt", "-p", "sbsa-ref"]);
-            command.arg("--target-dir").arg(&dir).args(["--", "-D", "warnings"]);
-            let status = command.status()?;
-            Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            let (whole, small): (&[&str], &[&str]) = (&["-p", "sbsa-ref"], &["--no-default-features"]);
+            for more in [whole, small] {
+                let mut command = toolchain.cargo(&["clippy", "-p", "luna-dpu", "-p", "qemu-virt"]);
+                command.args(more).arg("--target-dir").arg(&dir).args(["--", "-D", "warnings"]);
+                if !command.status()?.success() {
+                    return Ok(ExitCode::FAILURE);
+                }
+            }
+            Ok(ExitCode::SUCCESS)
         }
         Verb::Size(common) => {
-            let image = std::fs::read(build_as(common, Variant::Serve)?)?;
-            size::run(&image, &build_as(common, Variant::Pair)?)?;
+            let images = [Variant::Small, Variant::Serve].map(|v| build_as(common, v));
+            let pairs = [Variant::SmallPair, Variant::Pair].map(|v| build_as(common, v));
+            let ([small, whole], [small_pair, whole_pair]) = (images, pairs);
+            size::run([&small?, &whole?], [&small_pair?, &whole_pair?])?;
             Ok(ExitCode::SUCCESS)
         }
         Verb::Test(args) => {
             let common = &args.common;
-            let images = test::Images { serve: build_as(common, Variant::Serve)?, full: build(common)? };
+            let small = match common.board {
+                Board::QemuVirt => Some(build_as(common, Variant::Small)?),
+                Board::SbsaRef => None,
+            };
+            let images = test::Images { small, serve: build_as(common, Variant::Serve)?, full: build(common)? };
             test::run(common.board, &images, args.case.as_deref(), args.verbose, common.yes)?;
             Ok(ExitCode::SUCCESS)
         }
@@ -138,26 +160,43 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 enum Variant {
     /// The echo service and the benchmark's client.
     Full,
-    /// The echo service alone.
+    /// The echo service alone, with all that it may need.
     Serve,
+    /// The echo service and no more than it needs.
+    Small,
     /// Two nodes on one core without a device, for what requests cost.
     Pair,
+    /// The same of what is in the small image.
+    SmallPair,
 }
 
 impl Variant {
     fn cargo_args(self) -> &'static [&'static str] {
         match self {
             Self::Full => &[],
-            Self::Serve => &["--no-default-features"],
+            Self::Serve => &["--no-default-features", "--features", "whole"],
+            Self::Small => &["--no-default-features"],
             Self::Pair => &["--features", "pair"],
+            Self::SmallPair => &["--no-default-features", "--features", "pair"],
         }
+    }
+
+    const fn is_small(self) -> bool {
+        matches!(self, Self::Small | Self::SmallPair)
+    }
+
+    /// The profile, whose name is also its directory's.
+    const fn profile(self) -> &'static str {
+        if self.is_small() { "small-image" } else { "image" }
     }
 
     fn suffix(self) -> &'static str {
         match self {
             Self::Full => "",
             Self::Serve => "-serve",
+            Self::Small => "-small",
             Self::Pair => "-pair",
+            Self::SmallPair => "-small-pair",
         }
     }
 }
@@ -168,16 +207,20 @@ fn build(common: &Common) -> Result<PathBuf> {
 }
 
 fn build_as(common: &Common, variant: Variant) -> Result<PathBuf> {
-    let toolchain = Toolchain::find(|packages| setup::install_missing(packages, common.yes))?;
+    let install = |packages: &[crate::packages::Requirement]| setup::install_missing(packages, common.yes);
+    let toolchain = if variant.is_small() { Toolchain::find_with_sources(install)? } else { Toolchain::find(install)? };
     setup::install_missing(crate::packages::EMULATOR, common.yes)?;
     let (dir, package) = (cargo::target_dir().join("dpu"), common.board.package());
-    let mut command = toolchain.cargo(&["build", "--profile", "image", "-p", package]);
+    let mut command = toolchain.cargo(&["build", "--profile", variant.profile(), "-p", package]);
     command.args(variant.cargo_args()).arg("--target-dir").arg(&dir);
+    if variant.is_small() {
+        command.arg("-Zbuild-std-features=optimize_for_size");
+    }
     let status = command.status()?;
     if !status.success() {
         bail!("the image of {package} does not build ({status})");
     }
-    let dir = dir.join(toolchain::TARGET).join("image");
+    let dir = dir.join(toolchain::TARGET).join(variant.profile());
     let built = dir.join(package);
     if variant == Variant::Full {
         return Ok(built);

@@ -136,6 +136,28 @@ fn cases() -> Vec<Case> {
     all
 }
 
+/// Those of the small image: its device offers what it lacks, its peer loses frames.
+fn small_cases() -> Vec<Case> {
+    let bench = |size, count, loss| Peer::Bench { size, count, depth: 4, loss };
+    vec![
+        case("small: ARP and echo", Nic::Mmio, "net.addr=10.0.0.2/24 net.detect=off", Peer::Ping(40), None, "core 0"),
+        case("small: 4 KiB requests", Nic::Mmio, &format!("{NET} until=1"), bench(4096, 400, 0), Some(0), "served 4"),
+        case(
+            "small: 64 KiB requests, 1 % loss",
+            Nic::Mmio,
+            &format!("{NET} until=1"),
+            bench(65536, 40, 10),
+            Some(0),
+            "served 4",
+        ),
+        case("small: a panic says where", Nic::None, "die=panic", Peer::Nobody, Some(101), "panic at boards/qemu-virt"),
+        case("small: a data abort", Nic::None, "die=fault", Peer::Nobody, Some(101), "data abort"),
+        case("small: no DHCP", Nic::Mmio, "net.addr=dhcp", Peer::Nobody, Some(1), "no node"),
+        case("small: no IPv6", Nic::Mmio, "net.addr=fd00::2/64", Peer::Nobody, Some(2), "net.addr=ADDRESS"),
+        case("small: no loss", Nic::Mmio, "loss=10", Peer::Nobody, Some(2), "loses nothing"),
+    ]
+}
+
 /// All of `sbsa-ref`.
 fn sbsa_cases() -> Vec<Case> {
     let serve = |loss| Peer::Serve { loss };
@@ -226,6 +248,8 @@ pub(super) struct Images {
     pub(super) full: PathBuf,
     /// The echo service alone.
     pub(super) serve: PathBuf,
+    /// No more than that needs, of a board that has such an image.
+    pub(super) small: Option<PathBuf>,
 }
 
 /// Runs all cases of `board` whose name contains `filter`.
@@ -242,7 +266,10 @@ pub(super) fn run(board: Board, images: &Images, filter: Option<&str>, verbose: 
     // One build serves all, where there may be DPDK.
     let _prepared = if root { Some(setup::prepare(yes)?) } else { None };
     let peer = if root { exchange::build_host()? } else { build_peer()? };
-    for case in cases.into_iter().filter(|case| wanted(&case.name)) {
+    let cases = cases.into_iter().map(|case| (case, image));
+    let small_cases =
+        images.small.iter().flat_map(|small| small_cases().into_iter().map(move |case| (case, small.as_path())));
+    for (case, image) in cases.chain(small_cases).filter(|(case, _)| wanted(&case.name)) {
         let start = Instant::now();
         let outcome = play(board, &case, image, &peer, dir.path(), verbose);
         outcomes.add(case.name, start, outcome)?;
@@ -250,14 +277,16 @@ pub(super) fn run(board: Board, images: &Images, filter: Option<&str>, verbose: 
     let exchanges: Vec<_> = exchanges(board).into_iter().filter(|exchange| wanted(&exchange.title())).collect();
     let mut ignored = 0;
     let examined = |path: &Path, check: Check| check(&std::fs::read(path)?);
-    let checks: [(&str, &Path, Check); 3] = [
-        ("no lock, no heap: atomics off the packet path only", image, size::packet_path),
-        ("no lock, no heap, in the image that only serves", &images.serve, size::packet_path),
-        ("the image that only serves is within its budget", &images.serve, size::small),
-    ];
+    let mut checks: Vec<(&str, &Path, Check)> = Vec::new();
     // The list of what may use atomics is qemu-virt's.
-    let examine = board == Board::QemuVirt;
-    for (name, path, check) in checks.into_iter().filter(|(name, ..)| examine && wanted(name)) {
+    if let Some(small) = &images.small {
+        checks.push(("no lock, no heap: atomics off the packet path only", image, size::packet_path));
+        checks.push(("no lock, no heap, in the image that only serves", &images.serve, size::packet_path));
+        checks.push(("the image that only serves is within its budget", &images.serve, size::serves));
+        checks.push(("small: no lock, no heap", small, size::packet_path));
+        checks.push(("small: 192 KiB of code and read-only data", small, size::small));
+    }
+    for (name, path, check) in checks.into_iter().filter(|(name, ..)| wanted(name)) {
         outcomes.add(name.into(), Instant::now(), examined(path, check))?;
     }
     for exchange in exchanges {

@@ -40,6 +40,8 @@ const OLDEST: (u32, u32) = (1, 95);
 pub(crate) enum Toolchain {
     /// The one that runs us has the target.
     Ours(&'static Target),
+    /// The one that runs us builds the standard library from its sources.
+    OurSources(&'static Target),
     /// Debian's builds the standard library from its sources; the linker (of images) is the path.
     Debian(&'static Target, PathBuf),
 }
@@ -62,12 +64,31 @@ impl Toolchain {
             return Ok(Self::Ours(target));
         }
         eprintln!("rustup cannot add {triple}: Debian's compiler builds its `{}`", target.std);
+        Self::debian(target, install)
+    }
+
+    fn debian(target: &'static Target, install: impl Fn(&[Requirement]) -> Result<()>) -> Result<Self> {
         install(packages::CROSS_COMPILER)?;
         let version = process::output(DEBIAN_RUSTC, &["--version"])?;
         if !new_enough(&version) {
             bail!("{DEBIAN_RUSTC} is {}, older than 1.95: apt-get update && apt-get install rustc-web", version.trim());
         }
         Ok(Self::Debian(target, linker()?))
+    }
+
+    /// One that compiles the standard library as the image is compiled: one that comes compiled is for speed, and keeps the
+    /// text of panics that nobody prints.
+    pub(crate) fn find_with_sources(install: impl Fn(&[Requirement]) -> Result<()>) -> Result<Self> {
+        let target = &IMAGES;
+        if has_sources()? {
+            return Ok(Self::OurSources(target));
+        }
+        let added = Command::new("rustup").args(["component", "add", "rust-src"]).output();
+        if added.is_ok_and(|output| output.status.success()) && has_sources()? {
+            return Ok(Self::OurSources(target));
+        }
+        eprintln!("rustup cannot add rust-src: Debian's compiler builds its `{}`", target.std);
+        Self::debian(target, install)
     }
 
     /// Whether the target is the toolchain's that runs us.
@@ -83,21 +104,45 @@ impl Toolchain {
                 command.args(["--target", target.triple]);
                 command
             }
+            Self::OurSources(target) => {
+                let mut command = cargo(args);
+                build_std(&mut command, target);
+                command
+            }
             Self::Debian(target, linker) => {
                 let mut command = cargo_at(Path::new(DEBIAN_CARGO), args);
-                command.arg(format!("-Zbuild-std={}", target.std)).args(["--target", target.triple]);
-                command.env("RUSTC", DEBIAN_RUSTC).env("RUSTC_BOOTSTRAP", "1");
+                build_std(&mut command, target);
+                command.env("RUSTC", DEBIAN_RUSTC);
                 command.env("CARGO_TARGET_AARCH64_UNKNOWN_NONE_LINKER", linker);
                 command
             }
         };
-        let (Self::Ours(target) | Self::Debian(target, _)) = self;
+        let (Self::Ours(target) | Self::OurSources(target) | Self::Debian(target, _)) = self;
         if !target.flags.is_empty() {
             let triple = target.triple.replace('-', "_").to_uppercase();
-            command.env(format!("CARGO_TARGET_{triple}_RUSTFLAGS"), target.flags);
+            command.env(format!("CARGO_TARGET_{triple}_RUSTFLAGS"), format!("{}{}", target.flags, short_paths()));
         }
         command
     }
+}
+
+/// Flags that leave out where this machine keeps crates from the file names that panics tell: they are in every image.
+fn short_paths() -> String {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
+    let sources = home.and_then(|home| std::fs::read_dir(home.join("registry/src")).ok());
+    let dirs = sources.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path().to_str()?.to_owned()));
+    // Flags are divided by spaces.
+    dirs.filter(|dir| !dir.contains(' ')).map(|dir| format!(" --remap-path-prefix={dir}/=")).collect()
+}
+
+/// The standard library from its sources, which stable compilers do when they are told that they are not.
+fn build_std(command: &mut Command, target: &Target) {
+    command.arg(format!("-Zbuild-std={}", target.std)).args(["--target", target.triple]).env("RUSTC_BOOTSTRAP", "1");
+}
+
+fn has_sources() -> Result<bool> {
+    Ok(sysroot()?.join("lib/rustlib/src/rust/library/core").is_dir())
 }
 
 fn has_target(triple: &str) -> Result<bool> {

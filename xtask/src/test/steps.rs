@@ -36,7 +36,7 @@ pub(crate) const STEPS: &[Step] = &[
     step("licences", "dependencies' licences and sources are those that deny.toml allows", licences),
     step("clippy", "no lint warns, without DPDK", clippy),
     dpdk_step("clippy-dpdk", "no lint warns in what uses DPDK", clippy_dpdk),
-    step("features", "luna-core builds with each of its features", features),
+    step("features", "luna-core and luna-dpu with and without each of their features", features),
     dpdk_step("tests", "unit, property and system tests that need no DPDK", tests),
     step("scripts", "packet scripts, counted by RFC", scripts),
     step("sim", "the simulator: whole stacks over a network that misbehaves, three thousand seeds", simulation),
@@ -89,9 +89,26 @@ fn clippy_with(runner: &mut Runner, selection: &[&str]) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
+/// What `whole` stands for in luna-core and in luna-dpu.
+const CORE_PARTS: &[&str] = &["ipv6", "controllers", "cookies", "foreign", "tso"];
+const DPU_PARTS: &[&str] = &["dhcp", "ipv6", "packed", "loss", "reports"];
+
 fn features(runner: &mut Runner) -> Result<Outcome> {
-    for features in ["", "log", "defmt"] {
-        runner.run(cargo(&["check", "-p", "luna-core", "--lib", "--no-default-features", "--features", features]))?;
+    let off = ["--lib", "--no-default-features", "--features"];
+    for features in ["log", "defmt"] {
+        runner.run(cargo(&[&["check", "-p", "luna-core"], &off[..], &[features]].concat()))?;
+    }
+    // The parts that images leave out: without any, without one, with one. Tests of a part that is not there are ignored.
+    for (package, parts) in [("luna-core", CORE_PARTS), ("luna-dpu", DPU_PARTS)] {
+        runner.run_tests(cargo(&["test", "-p", package, "--lib", "--no-default-features"]))?;
+        for part in parts {
+            let rest: Vec<_> = parts.iter().filter(|p| *p != part).copied().collect();
+            for features in [part, rest.join(",").as_str()] {
+                let check = ["clippy", "--tests", "-p", package];
+                let deny = ["--", "-D", "warnings"];
+                runner.run(cargo(&[&check[..], &off[..], &[features], &deny[..]].concat()))?;
+            }
+        }
     }
     Ok(Outcome::Done)
 }
