@@ -40,6 +40,11 @@ impl<Q: NicQueue> ByteStream for ConnStream<'_, '_, '_, Q> {
         self.cx.send_message(self.conn, [head, metadata], iov, token).map_err(unsent)
     }
 
+    #[inline(always)]
+    fn send_copied(&mut self, head: &[u8; HEADER_LEN], metadata: &[u8], bytes: &[u8]) -> Result<(), StreamError> {
+        self.cx.send_copied(self.conn, [head, metadata], bytes).map_err(unsent)
+    }
+
     #[inline]
     fn alloc(&mut self) -> Option<ZbufMut> {
         self.cx.header_pool(self.conn).ok()?.alloc()

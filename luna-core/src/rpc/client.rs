@@ -5,6 +5,7 @@ use heapless::VecView;
 use super::error::{CallError, RpcError, StreamError};
 use super::frame::{FrameHeader, Kind};
 use super::handler::Handler;
+use super::send::Unsent;
 use super::session::{Core, Session};
 use super::stream::ByteStream;
 use super::table::{Slot, untagged};
@@ -61,6 +62,37 @@ impl Core<'_> {
         deadline: Option<Duration>,
         user: u64,
     ) -> Result<CallId, CallError> {
+        self.call_by(stream, method, deadline, user, |core, stream, header, name| {
+            core.send_frame(stream, header, metadata, payload, name)
+        })
+    }
+
+    /// [`Core::call`] with a payload that is copied.
+    #[inline(always)]
+    pub(super) fn call_copied<S: ByteStream>(
+        &mut self,
+        stream: &mut S,
+        method: u16,
+        metadata: &[u8],
+        bytes: &[u8],
+        deadline: Option<Duration>,
+        user: u64,
+    ) -> Result<CallId, CallError> {
+        self.call_by(stream, method, deadline, user, |core, stream, header, _| {
+            core.send_copied(stream, header, metadata, bytes)
+        })
+    }
+
+    /// `send` gets the header without what it says of the body, and the call's name.
+    #[inline(always)]
+    fn call_by<S: ByteStream>(
+        &mut self,
+        stream: &mut S,
+        method: u16,
+        deadline: Option<Duration>,
+        user: u64,
+        send: impl FnOnce(&mut Self, &mut S, FrameHeader, u64) -> Result<(), Unsent>,
+    ) -> Result<CallId, CallError> {
         if self.ended {
             return Err(CallError::Stream(StreamError::Closed));
         }
@@ -72,7 +104,7 @@ impl Core<'_> {
         let mut header = FrameHeader::new(Kind::Request, untagged(name));
         header.method = method;
         header.deadline_us = deadline.map_or(0, wire_deadline);
-        if let Err(unsent) = self.send_frame(stream, header, metadata, payload, name) {
+        if let Err(unsent) = send(self, stream, header, name) {
             self.calls.remove(name);
             return Err(unsent.into());
         }

@@ -6,6 +6,7 @@ use super::client::CallId;
 use super::counters::SessionCounters;
 use super::error::{CallError, ReplyError};
 use super::frame::Kind;
+use super::payload::{MAX_COPIED, Payload};
 use super::server::DetachedReply;
 use super::session::Core;
 use super::status::Status;
@@ -85,6 +86,25 @@ impl<S: ByteStream> SessionCx<'_, '_, S> {
         called
     }
 
+    /// [`SessionCx::call`] with a small payload, which is copied: [`MAX_COPIED`] bytes with the metadata. It takes no obj.
+    ///
+    /// # Errors
+    /// Nothing was sent.
+    #[inline(always)]
+    pub fn call_copied(
+        &mut self,
+        method: u16,
+        metadata: &[u8],
+        payload: &[u8],
+        deadline: Option<Duration>,
+        user: u64,
+    ) -> Result<CallId, CallError> {
+        stage!(before = self.stream, Rpc);
+        let called = self.core.call_copied(self.stream, method, metadata, payload, deadline, user);
+        stage!(self.stream; back to before);
+        called
+    }
+
     /// Gives up a call: tells the server, and ends the call with [`RpcError::Cancelled`](super::RpcError::Cancelled)
     /// soon after the present callback. False when the call had ended.
     pub fn cancel(&mut self, call: CallId) -> bool {
@@ -105,6 +125,38 @@ impl<S: ByteStream> SessionCx<'_, '_, S> {
         let replied = self.core.reply(self.stream, status, metadata, payload);
         stage!(self.stream; back to before);
         replied
+    }
+
+    /// [`SessionCx::reply`] with a small payload, which is copied: [`MAX_COPIED`] bytes with the metadata. It takes no obj.
+    ///
+    /// # Errors
+    /// Nothing was sent.
+    #[inline(always)]
+    pub fn reply_copied(&mut self, status: Status, metadata: &[u8], payload: &[u8]) -> Result<(), ReplyError> {
+        if !self.in_request {
+            return Err(ReplyError::NothingToAnswer);
+        }
+        stage!(before = self.stream, Rpc);
+        let replied = self.core.reply_copied(self.stream, status, metadata, payload);
+        stage!(self.stream; back to before);
+        replied
+    }
+
+    /// [`SessionCx::reply`] with what arrived: copied if it is small, else in the objs that it arrived in.
+    ///
+    /// # Errors
+    /// Nothing was sent and `payload` is what it was. As [`SessionCx::reply`].
+    #[inline(always)]
+    pub fn reply_payload(
+        &mut self,
+        status: Status,
+        metadata: &[u8],
+        payload: &mut Payload<'_>,
+    ) -> Result<(), ReplyError> {
+        match payload.lent_bytes() {
+            Some(bytes) if metadata.len() + bytes.len() <= MAX_COPIED => self.reply_copied(status, metadata, bytes),
+            _ => self.reply(status, metadata, payload.frags()),
+        }
     }
 
     /// Answers with nothing but a status.

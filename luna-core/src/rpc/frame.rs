@@ -14,6 +14,7 @@
 
 use core::fmt;
 
+use super::payload::MAX_COPIED;
 use super::status::Status;
 use crate::crc32c;
 
@@ -211,6 +212,13 @@ impl FrameHeader {
             Some(header) => Ok(header),
             None => Self::parse_any(bytes, limits),
         }
+    }
+
+    /// Whether a header says that its payload is small, whatever else it says.
+    #[inline(always)]
+    pub(super) fn is_small(bytes: &[u8; HEADER_LEN]) -> bool {
+        let [first, ..] = words(bytes);
+        (first >> 32) as usize <= MAX_COPIED
     }
 
     /// A sound header of one of the two kinds that come all the time, without metadata and flags, and with at most `most` bytes

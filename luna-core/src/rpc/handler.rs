@@ -3,9 +3,10 @@
 use super::client::CallId;
 use super::cx::SessionCx;
 use super::error::{BodyError, RpcError};
+use super::payload::Payload;
 use super::server::DetachedReply;
 use super::status::Status;
-use super::stream::{ByteStream, FragVec};
+use super::stream::ByteStream;
 use crate::time::Instant;
 use crate::zbuf::Zbuf;
 
@@ -18,9 +19,8 @@ pub struct Request<'a> {
     pub metadata: &'a [u8],
     /// When the client stops waiting.
     pub deadline: Option<Instant>,
-    /// The payload in the objs that it arrived in, never foreign; it can go out again as it is. What the handler leaves in
-    /// it is dropped.
-    pub payload: &'a mut FragVec,
+    /// The payload.
+    pub payload: Payload<'a>,
 }
 
 /// The beginning of a request whose payload is larger than the gather limit.
@@ -44,7 +44,7 @@ pub struct Response<'a> {
     /// The server's metadata.
     pub metadata: &'a [u8],
     /// As a request's. Empty if it was streamed.
-    pub payload: &'a mut FragVec,
+    pub payload: Payload<'a>,
     /// Whether the payload went to [`Handler::on_response_body`] before.
     pub streamed: bool,
 }

@@ -10,7 +10,8 @@
 //! Invariants:
 //! - Every call that was accepted completes exactly once, by [`Handler::on_response`].
 //! - Every request is answered exactly once, unless the client cancelled it: the session answers for a handler that does not.
-//! - Payload is never copied, except what is small and would pin a large obj (copy-break), which is counted.
+//! - Payload is never copied, except what is small: what would pin a large obj (copy-break), and what is sent as small; both
+//!   are counted.
 //! - Whatever arrives, nothing panics, all tables are bounded, and everything dropped is counted by reason.
 //!
 //! Absent here: retries (a request that may have been executed is the application's to repeat), credits, and the
@@ -23,6 +24,7 @@ mod error;
 mod frame;
 mod gather;
 mod handler;
+mod payload;
 mod receive;
 mod send;
 mod server;
@@ -38,6 +40,7 @@ pub use error::{BodyError, CallError, ConfigError, ReplyError, RpcError, Session
 pub use frame::{Flags, FrameError, FrameHeader, FrameLimits, HEADER_LEN, Kind, VERSION};
 pub use gather::{MAX_CHUNKS, MAX_GATHER};
 pub use handler::{Handler, Request, RequestHead, Response, ResponseHead};
+pub use payload::{MAX_COPIED, Payload};
 pub use server::{DetachedReply, DetachedSlot};
 pub use session::{MAX_METADATA, Session, SessionConfig};
 pub use status::Status;

@@ -5,7 +5,8 @@ use core::hint::cold_path;
 use heapless::VecView;
 
 use super::error::{CallError, ReplyError, StreamError};
-use super::frame::{Flags, FrameHeader, HEADER_LEN, Kind, PAYLOAD_CRC_LEN};
+use super::frame::{Flags, FrameHeader, FrameLimits, HEADER_LEN, Kind, PAYLOAD_CRC_LEN};
+use super::payload::MAX_COPIED;
 use super::session::{Core, MAX_METADATA};
 use super::stream::ByteStream;
 use crate::crc32c;
@@ -80,6 +81,40 @@ impl Core<'_> {
         Ok(())
     }
 
+    /// [`Core::send_frame`] of a payload that is copied.
+    #[inline(always)]
+    pub(super) fn send_copied<S: ByteStream>(
+        &mut self,
+        stream: &mut S,
+        mut header: FrameHeader,
+        metadata: &[u8],
+        bytes: &[u8],
+    ) -> Result<(), Unsent> {
+        if self.ended {
+            cold_path();
+            return Err(Unsent::Stream(StreamError::Closed));
+        }
+        let FrameLimits { metadata: most_metadata, payload: most } = self.limits;
+        if metadata.len() + bytes.len() > MAX_COPIED
+            || bytes.len() > most as usize
+            || metadata.len() > most_metadata as usize
+        {
+            cold_path();
+            return Err(Unsent::TooLarge);
+        }
+        header.metadata_len = metadata.len() as u16;
+        header.payload_len = bytes.len() as u32;
+        if self.payload_crc {
+            copied_with_crc(stream, header, metadata, bytes).map_err(Unsent::Stream)?;
+        } else {
+            let mut head = [0; HEADER_LEN];
+            header.write(&mut head);
+            stream.send_copied(&head, metadata, bytes).map_err(Unsent::Stream)?;
+        }
+        self.counters.frames_out += 1;
+        Ok(())
+    }
+
     /// [`Core::send_frame`] for the rest.
     #[inline(never)]
     pub(super) fn send_frame_apart<S: ByteStream>(
@@ -118,6 +153,32 @@ fn measure(payload: &[Frag], most: u64) -> (u64, bool) {
     (len, foreign)
 }
 
+/// What stands behind a head: a payload's CRC, and the metadata.
+type Behind = heapless::Vec<u8, { PAYLOAD_CRC_LEN + MAX_METADATA }>;
+
+fn behind(crc: &[u8], metadata: &[u8]) -> Behind {
+    let mut behind = Behind::new();
+    let fits = behind.extend_from_slice(crc).and_then(|()| behind.extend_from_slice(metadata));
+    debug_assert!(fits.is_ok(), "within the limits");
+    behind
+}
+
+#[cold]
+#[inline(never)]
+fn copied_with_crc<S: ByteStream>(
+    stream: &mut S,
+    mut header: FrameHeader,
+    metadata: &[u8],
+    bytes: &[u8],
+) -> Result<(), StreamError> {
+    let mut crc = crc32c::Running::NEW;
+    crc.update(bytes);
+    header.flags = Flags::PAYLOAD_CRC;
+    let mut head = [0; HEADER_LEN];
+    header.write(&mut head);
+    stream.send_copied(&head, &behind(&crc.finish().to_le_bytes(), metadata), bytes)
+}
+
 /// Sends a frame whose payload has a CRC: the stream takes it for the beginning of the metadata.
 #[cold]
 #[inline(never)]
@@ -129,18 +190,13 @@ fn send_with_crc<S: ByteStream>(
     token: Option<u64>,
 ) -> Result<(), StreamError> {
     let mut head = [0; HEADER_LEN];
-    let mut behind = heapless::Vec::<u8, { PAYLOAD_CRC_LEN + MAX_METADATA }>::new();
-    if matches!(header.kind, Kind::Request | Kind::Response)
-        && let Some(crc) = payload_crc(payload)
-    {
+    let has_body = matches!(header.kind, Kind::Request | Kind::Response);
+    let crc = payload_crc(payload).filter(|_| has_body).map(u32::to_le_bytes);
+    if crc.is_some() {
         header.flags = Flags::PAYLOAD_CRC;
-        let fits = behind.extend_from_slice(&crc.to_le_bytes());
-        debug_assert!(fits.is_ok());
     }
-    let fits = behind.extend_from_slice(metadata);
-    debug_assert!(fits.is_ok(), "within the limit");
     header.write(&mut head);
-    stream.send_frame(&head, &behind, payload, token)
+    stream.send_frame(&head, &behind(crc.as_ref().map_or(&[], |crc| crc), metadata), payload, token)
 }
 
 /// Foreign memory may change until it was sent, so a payload that has some goes without a CRC.

@@ -92,6 +92,23 @@ impl Core<'_> {
         Ok(())
     }
 
+    /// [`Core::reply`] with a payload that is copied.
+    #[inline(always)]
+    pub(super) fn reply_copied<S: ByteStream>(
+        &mut self,
+        stream: &mut S,
+        status: Status,
+        metadata: &[u8],
+        bytes: &[u8],
+    ) -> Result<(), ReplyError> {
+        if self.current.answer != Answer::Open {
+            return Err(ReplyError::NothingToAnswer);
+        }
+        self.send_copied(stream, response(self.current.id, status), metadata, bytes)?;
+        self.current.answer = Answer::Given;
+        Ok(())
+    }
+
     /// Keeps the request at hand for later.
     #[inline]
     pub(super) fn detach<S: ByteStream>(&mut self, stream: &mut S) -> Result<DetachedReply, ReplyError> {

@@ -6,7 +6,7 @@ use super::client::{CallId, CallSlot, PendingCall};
 use super::counters::SessionCounters;
 use super::cx::SessionCx;
 use super::error::{CallError, ConfigError, SessionError};
-use super::frame::FrameLimits;
+use super::frame::{FrameHeader, FrameLimits};
 use super::gather::MAX_GATHER;
 use super::handler::Handler;
 use super::receive::Receiver;
@@ -126,11 +126,21 @@ impl<'m> Session<'m> {
     #[inline]
     pub fn handle_data<S: ByteStream, H: Handler>(
         &mut self,
-        data: Zbuf,
+        mut data: Zbuf,
         stream: &mut S,
         handler: &mut H,
     ) -> Result<(), SessionError> {
         stage!(before = stream, Rpc);
+        if self.begins_small(&data) {
+            match self.take_small(data, stream, handler) {
+                Ok(None) => {
+                    stage!(stream; back to before);
+                    return Ok(());
+                }
+                Ok(Some(left)) => data = left,
+                Err(e) => return Err(self.fail(e)),
+            }
+        }
         let taken = if !self.rx.keeps(data.len()) {
             self.take_frames(data, stream, handler)
         } else if self.rx.keep(data, stream, &mut self.core.counters.copy_break).is_ok() {
@@ -150,6 +160,15 @@ impl<'m> Session<'m> {
     #[inline(always)]
     pub fn try_keep(&mut self, data: Zbuf) -> Result<u32, Zbuf> {
         if self.rx.keeps(data.len()) { self.rx.try_keep(data) } else { Err(data) }
+    }
+
+    /// Whether there is nothing to do but to take a small frame.
+    #[inline(always)]
+    fn begins_small(&self, data: &Zbuf) -> bool {
+        self.rx.is_between_frames()
+            && data.first_chunk().is_some_and(FrameHeader::is_small)
+            && !self.core.ended
+            && self.core.owed.is_empty()
     }
 
     /// The long way. Whoever wants the short one without it tries [`Session::try_keep`] first.

@@ -46,7 +46,23 @@ pub trait ByteStream {
         sent
     }
 
-    /// An empty obj for a frame's head: [`HEADER_LEN`] bytes, the metadata, and perhaps 4 for a CRC.
+    /// Queues a frame that is small as a whole: `head`, `metadata` and `bytes`, at most
+    /// [`MAX_COPIED`](super::MAX_COPIED) bytes and 4 for a CRC behind the head. All are copied.
+    ///
+    /// # Errors
+    /// Nothing was taken.
+    #[inline]
+    fn send_copied(&mut self, head: &[u8; HEADER_LEN], metadata: &[u8], bytes: &[u8]) -> Result<(), StreamError> {
+        let mut obj = self.alloc().ok_or(StreamError::NoObj)?;
+        for part in [head, metadata, bytes] {
+            obj.append(part.len() as u32).ok_or(StreamError::NoObj)?.copy_from_slice(part);
+        }
+        let mut iov = heapless::Vec::<Frag, 1>::new();
+        iov.push(Frag::header(obj.freeze())).map_err(|_| StreamError::Full)?;
+        self.send(&mut iov, 0)
+    }
+
+    /// An empty obj for a frame's head: [`HEADER_LEN`] bytes, perhaps 4 for a CRC, and the metadata or a small frame's rest.
     fn alloc(&mut self) -> Option<ZbufMut>;
 
     /// The time of this turn.

@@ -7,4 +7,5 @@ mod malformed;
 mod model;
 mod segments;
 mod server;
+mod small;
 mod streaming;

@@ -241,7 +241,7 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
     #[inline]
     pub fn send(&mut self, conn: ConnId, iov: &mut VecView<Frag>, token: u64) -> Result<(), SendError> {
         stage!(before = self.stack.cycles, TcpOut);
-        let queued = self.queue(conn, [&[], &[]], iov, Some(token));
+        let queued = self.queue(conn, [&[]; 3], iov, Some(token));
         stage!(self.stack.cycles; back to before);
         queued
     }
@@ -282,14 +282,39 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
         iov: &mut VecView<Frag>,
         token: Option<u64>,
     ) -> Result<(), SendError> {
-        self.queue(conn, [first, second], iov, token)
+        self.queue(conn, [first, second, &[]], iov, token)
+    }
+
+    /// [`Cx::send_message`] of a message that is small as a whole (256 bytes, or what an obj for headers holds): all is copied.
+    /// Nobody is told when it was released.
+    ///
+    /// # Errors
+    /// [`SendError`]; nothing was queued.
+    #[inline(always)]
+    pub fn send_copied(&mut self, conn: ConnId, head: [&[u8]; 2], bytes: &[u8]) -> Result<(), SendError> {
+        let [first, second] = head;
+        let usual = second.is_empty() && !first.is_empty() && first.len() + bytes.len() <= COPY_MAX as usize;
+        stage!(before = self.stack.cycles, TcpOut);
+        if usual && self.queue_copied(conn, first, bytes) {
+            stage!(self.stack.cycles; back to before);
+            return Ok(());
+        }
+        cold_path();
+        let queued = self.queue_parts(conn, [first, second, bytes]);
+        stage!(self.stack.cycles; back to before);
+        queued
+    }
+
+    #[inline(never)]
+    fn queue_parts(&mut self, conn: ConnId, parts: [&[u8]; 3]) -> Result<(), SendError> {
+        self.queue(conn, parts, &mut heapless::Vec::<Frag, 1>::new(), None)
     }
 
     #[inline(always)]
     fn queue(
         &mut self,
         conn: ConnId,
-        head: [&[u8]; 2],
+        head: [&[u8]; 3],
         iov: &mut VecView<Frag>,
         token: Option<u64>,
     ) -> Result<(), SendError> {
@@ -302,7 +327,7 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
         {
             return Err(SendError::Closing);
         }
-        let head_len = head[0].len() + head[1].len();
+        let head_len = head[0].len() + head[1].len() + head[2].len();
         let mut total = head_len as u64;
         let mut foreign = false;
         for frag in iov.iter() {
@@ -326,6 +351,10 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
             first.copy_from_slice(head[0]);
             let (second, rest) = rest.split_at_mut(head[1].len());
             second.copy_from_slice(head[1]);
+            let (third, rest) = rest.split_at_mut(head[2].len());
+            if !third.is_empty() {
+                copy_counted(third, head[2], &mut s.copies.small);
+            }
             if whole {
                 copy_small(rest, iov, &mut s.copies.small);
                 c.send.push_small(&mut s.sends, room, token, total == head_len as u64);

@@ -61,15 +61,26 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
             // A tag makes a fragment longer than any message.
             let total = head.len() + frag.tagged_len() as usize;
             if total <= COPY_MAX as usize {
-                return self.append(conn, head, total as u32, iov) || self.queue_small(conn, head, total as u32, iov);
+                let queued = self.queue_copied(conn, head, frag.bytes().unwrap_or_default());
+                if queued && let Some(frag) = iov.pop() {
+                    frag.release();
+                }
+                return queued;
             }
         }
         self.queue_chained(conn, head, iov)
     }
 
+    /// Queues `head` and `bytes`, a small message, if all is as usual. False: nothing was done.
+    #[inline(always)]
+    pub(super) fn queue_copied(&mut self, conn: ConnId, head: &[u8], bytes: &[u8]) -> bool {
+        self.append(conn, head, bytes) || self.queue_small(conn, head, bytes)
+    }
+
     /// A small message right behind another that the same callback sent.
     #[inline(always)]
-    fn append(&mut self, conn: ConnId, head: &[u8], total: u32, iov: &mut VecView<Frag>) -> bool {
+    fn append(&mut self, conn: ConnId, head: &[u8], bytes: &[u8]) -> bool {
+        let total = (head.len() + bytes.len()) as u32;
         let s = &mut *self.stack;
         if total > s.behind.room || s.called != Some(conn) {
             return false;
@@ -82,7 +93,7 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
             cold_path();
             return false;
         };
-        write_small(&mut to, head, iov, &mut s.copies.small);
+        write_small(&mut to, head, bytes, &mut s.copies.small);
         to.leave();
         s.behind.room -= total;
         s.behind.len += total;
@@ -91,7 +102,8 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
 
     /// A small message: an entry, or part of the last.
     #[inline(always)]
-    fn queue_small(&mut self, conn: ConnId, head: &[u8], total: u32, iov: &mut VecView<Frag>) -> bool {
+    fn queue_small(&mut self, conn: ConnId, head: &[u8], bytes: &[u8]) -> bool {
+        let total = (head.len() + bytes.len()) as u32;
         let s = &mut *self.stack;
         s.settle();
         let calling = s.called == Some(conn);
@@ -112,7 +124,7 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
             cold_path();
             return false;
         };
-        write_small(&mut to, head, iov, &mut s.copies.small);
+        write_small(&mut to, head, bytes, &mut s.copies.small);
         c.send.push_small(&mut s.sends, to, None, false);
         if calling {
             s.behind.path = c.path;
@@ -172,13 +184,32 @@ impl<Q: NicQueue> Stack<'_, Q> {
     }
 }
 
-/// Writes `head` and the only fragment of `iov`, which is one of ours, and drops that.
+/// Writes the two parts of a small message.
 #[inline(always)]
-fn write_small(to: &mut Room<'_>, head: &[u8], iov: &mut VecView<Frag>, counter: &mut CopyCounter) {
+fn write_small(to: &mut Room<'_>, head: &[u8], bytes: &[u8], counter: &mut CopyCounter) {
     let (first, rest) = to.bytes().split_at_mut(head.len());
     first.copy_from_slice(head);
-    if let Some(frag) = iov.pop() {
-        copy_counted(rest, frag.bytes().unwrap_or_default(), counter);
-        frag.release();
+    if copy_short(rest, bytes) {
+        counter.bytes += bytes.len() as u64;
+        counter.copies += 1;
+    } else {
+        copy_counted(rest, bytes, counter);
     }
+}
+
+/// Copies what is as long as most small messages in two moves that may overlap: a call costs more. False: nothing was done.
+#[inline(always)]
+fn copy_short(to: &mut [u8], from: &[u8]) -> bool {
+    const HALF: usize = 32;
+    if to.len() != from.len() || from.len() > 2 * HALF {
+        return false;
+    }
+    let (Some(first), Some(last)) = (from.first_chunk::<HALF>(), from.last_chunk::<HALF>()) else { return false };
+    if let Some(to) = to.first_chunk_mut() {
+        *to = *first;
+    }
+    if let Some(to) = to.last_chunk_mut() {
+        *to = *last;
+    }
+    true
 }

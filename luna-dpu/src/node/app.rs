@@ -87,19 +87,19 @@ impl Echo {
 
 impl Handler for Echo {
     #[inline]
-    fn on_request<S: ByteStream>(&mut self, cx: &mut SessionCx<'_, '_, S>, request: Request<'_>) {
+    fn on_request<S: ByteStream>(&mut self, cx: &mut SessionCx<'_, '_, S>, mut request: Request<'_>) {
         if request.method != ECHO {
             // The session answers in our stead should this fail.
             let _ = cx.reply_status(Status::NO_METHOD);
             return;
         }
-        if self.parked.is_empty() && cx.reply(Status::OK, &[], request.payload).is_ok() {
+        if self.parked.is_empty() && cx.reply_payload(Status::OK, &[], &mut request.payload).is_ok() {
             self.served += 1;
             return;
         }
         // No room: the client is told by the session when there is no room for that either.
         if let Ok(reply) = cx.detach() {
-            let payload = core::mem::take(request.payload);
+            let payload = core::mem::take(request.payload.into_frags());
             let _ = self.parked.push_back((reply, payload));
         }
     }

@@ -155,8 +155,7 @@ impl Handler for Bench {
             Ok(r) if !r.status.is_ok() => return self.fail(BenchError::Refused(r.status)),
             Ok(r) => {
                 let mut at = 0;
-                let right = r.payload.iter().all(|frag| {
-                    let bytes = frag.bytes().unwrap_or_default();
+                let right = r.payload.pieces().all(|bytes| {
                     let right = !self.settings.verify || pattern::matches(bytes, seed, at);
                     at += bytes.len();
                     right

@@ -42,6 +42,11 @@ impl<Q: NicQueue> ByteStream for Stream<'_, '_, '_, Q> {
     }
 
     #[inline(always)]
+    fn send_copied(&mut self, head: &[u8; HEADER_LEN], metadata: &[u8], bytes: &[u8]) -> Result<(), StreamError> {
+        self.cx.send_copied(self.conn, [head, metadata], bytes).map_err(unsent)
+    }
+
+    #[inline(always)]
     fn alloc(&mut self) -> Option<ZbufMut> {
         self.cx.header_pool(self.conn).ok()?.alloc()
     }

@@ -199,7 +199,7 @@ impl Handler for LaneVisit<'_> {
         let seed = shared.config.verify.then_some(ticket.seed);
         shared.in_flight -= 1;
         match result {
-            Ok(r) if r.status.is_ok() && payload::is_right(r.payload, shared.config.size, seed) => {
+            Ok(r) if r.status.is_ok() && payload::is_right(&r.payload, shared.config.size, seed) => {
                 shared.completed += 1;
                 if shared.counts(ticket.since) {
                     let now = Instant::now();

@@ -1,6 +1,7 @@
 //! What requests carry, and whether it came back.
 
-use luna_core::zbuf::{Frag, Pool, Zbuf};
+use luna_core::rpc::Payload;
+use luna_core::zbuf::{Pool, Zbuf};
 
 use crate::pattern;
 
@@ -22,14 +23,13 @@ pub(crate) fn make(pool: &Pool, size: u32, seed: u64) -> Option<Vec<Zbuf>> {
 }
 
 /// Whether a response is what was sent.
-pub(super) fn is_right(payload: &[Frag], size: u32, seed: Option<u64>) -> bool {
-    let len: u64 = payload.iter().map(|p| u64::from(p.len())).sum();
-    let Some(seed) = seed else { return len == u64::from(size) };
+pub(super) fn is_right(payload: &Payload<'_>, size: u32, seed: Option<u64>) -> bool {
+    let Some(seed) = seed else { return payload.len() == size };
     let mut at = 0;
-    len == u64::from(size)
-        && payload.iter().all(|piece| {
+    payload.len() == size
+        && payload.pieces().all(|bytes| {
             let start = at;
-            at += piece.len() as usize;
-            piece.bytes().is_some_and(|bytes| pattern::matches(bytes, seed, start))
+            at += bytes.len();
+            pattern::matches(bytes, seed, start)
         })
 }

@@ -11,10 +11,10 @@ mod worker;
 use std::collections::{HashMap, VecDeque};
 
 use luna_core::rpc::{
-    BodyError, ByteStream, CallId, DetachedReply, FragVec, Handler, ReplyError, Request, RequestHead, Response,
+    BodyError, ByteStream, CallId, DetachedReply, Handler, Payload, ReplyError, Request, RequestHead, Response,
     RpcError, Session, SessionCx, Status,
 };
-use luna_core::zbuf::{Frag, Zbuf};
+use luna_core::zbuf::Zbuf;
 
 pub use blob::BlobService;
 use blob::{Answer, Outcome};
@@ -192,13 +192,13 @@ impl Visit<'_> {
         }
     }
 
-    fn echo<S: ByteStream>(&mut self, cx: &mut SessionCx<'_, '_, S>, payload: &mut FragVec) {
+    fn echo<S: ByteStream>(&mut self, cx: &mut SessionCx<'_, '_, S>, mut payload: Payload<'_>) {
         self.services.echoes += 1;
-        self.services.echo_bytes += payload.iter().map(|piece| u64::from(piece.len())).sum::<u64>();
-        match cx.reply(Status::OK, &[], payload) {
+        self.services.echo_bytes += u64::from(payload.len());
+        match cx.reply_payload(Status::OK, &[], &mut payload) {
             Ok(()) => {}
             Err(_) => {
-                let payload = Box::new(core::mem::take(payload));
+                let payload = Box::new(core::mem::take(payload.frags()));
                 self.answer(cx, Answer { payload, ..Answer::ok(&[]) });
             }
         }
@@ -231,11 +231,11 @@ impl Visit<'_> {
         }
     }
 
-    fn put_whole(&mut self, metadata: &[u8], payload: &[Frag]) -> Result<(), Answer> {
+    fn put_whole(&mut self, metadata: &[u8], payload: &Payload<'_>) -> Result<(), Answer> {
         let (handle, mut offset) = self.put_begin(metadata)?;
-        for piece in payload {
-            self.put_data(handle, offset, piece.bytes().unwrap_or_default())?;
-            offset += u64::from(piece.len());
+        for piece in payload.pieces() {
+            self.put_data(handle, offset, piece)?;
+            offset += piece.len() as u64;
         }
         Ok(())
     }
@@ -247,7 +247,7 @@ impl Handler for Visit<'_> {
         match request.method {
             wire::ECHO => self.echo(cx, request.payload),
             wire::PUT_DATA => {
-                let answer = match self.put_whole(request.metadata, request.payload) {
+                let answer = match self.put_whole(request.metadata, &request.payload) {
                     Ok(()) => Answer::ok(&[]),
                     Err(answer) => answer,
                 };

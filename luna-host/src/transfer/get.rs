@@ -167,8 +167,8 @@ impl Get {
             READ => {
                 accepted("a range", result)?;
                 if let Ok(response) = result {
-                    for piece in response.payload.drain(..) {
-                        self.take(user, piece.bytes().unwrap_or_default())?;
+                    for piece in response.payload.pieces() {
+                        self.take(user, piece)?;
                     }
                 }
                 let Some(range) = self.ranges.get_mut((user >> 8) as usize) else {

@@ -1,6 +1,8 @@
 //! A closed loop: every response sends the next request.
 
-use luna_core::rpc::{ByteStream, CallId, Handler, Request, Response, RpcError, SessionCx, Status};
+use luna_core::rpc::{
+    ByteStream, CallId, Handler, MAX_COPIED, Payload, Request, Response, RpcError, SessionCx, Status,
+};
 use luna_core::zbuf::{Frag, Zbuf};
 
 use super::server::fill_of;
@@ -52,19 +54,25 @@ impl EchoClient {
 
     #[cold]
     #[inline(never)]
-    fn verify(&self, payload: &[Frag], slot: usize) {
+    fn verify(&self, payload: Payload<'_>, slot: usize) {
         let sent: &[u8] = &self.payloads[slot];
         match self.answer {
-            Answer::Echo => verify(payload, sent),
-            Answer::Touch => verify(payload, &vec![fill_of(sent[0]); sent.len()]),
+            Answer::Echo => verify(payload.pieces(), sent),
+            Answer::Touch => verify(payload.pieces(), &vec![fill_of(sent[0]); sent.len()]),
         }
     }
 
     #[inline]
     pub(crate) fn call<S: ByteStream>(&mut self, cx: &mut SessionCx<'_, '_, S>, slot: usize) {
-        let mut iov = heapless::Vec::<Frag, 2>::new();
-        iov.push(Frag::from(self.payloads[slot].clone())).expect("room for two");
-        cx.call(ECHO, &[], &mut iov, None, slot as u64).expect("a call slot and room for each request in flight");
+        let payload = &self.payloads[slot];
+        let called = if payload.len() as usize <= MAX_COPIED {
+            cx.call_copied(ECHO, &[], payload, None, slot as u64)
+        } else {
+            let mut iov = heapless::Vec::<Frag, 2>::new();
+            iov.push(Frag::from(payload.clone())).expect("room for two");
+            cx.call(ECHO, &[], &mut iov, None, slot as u64)
+        };
+        called.expect("a call slot and room for each request in flight");
         self.to_send -= 1;
         self.in_flight += 1;
     }
@@ -72,11 +80,11 @@ impl EchoClient {
 
 /// Panics unless `pieces` are the bytes of `sent`.
 #[inline(never)]
-pub(super) fn verify(pieces: &[Frag], sent: &[u8]) {
+pub(super) fn verify<'a>(pieces: impl Iterator<Item = &'a [u8]>, sent: &[u8]) {
     let mut rest = sent;
     for piece in pieces {
-        let (head, tail) = rest.split_at(piece.len() as usize);
-        assert!(piece.bytes() == Some(head), "the payload comes back as it was sent");
+        let (head, tail) = rest.split_at(piece.len());
+        assert!(piece == head, "the payload comes back as it was sent");
         rest = tail;
     }
     assert!(rest.is_empty(), "the payload comes back whole");

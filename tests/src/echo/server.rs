@@ -32,10 +32,10 @@ fn touched<S: ByteStream>(cx: &mut SessionCx<'_, '_, S>, pool: &Pool, payload: &
 
 impl Handler for EchoServer {
     #[inline(always)]
-    fn on_request<S: ByteStream>(&mut self, cx: &mut SessionCx<'_, '_, S>, request: Request<'_>) {
+    fn on_request<S: ByteStream>(&mut self, cx: &mut SessionCx<'_, '_, S>, mut request: Request<'_>) {
         let sent = match self {
-            Self::Echo => cx.reply(Status::OK, &[], request.payload),
-            Self::Touch(pool) => touched(cx, pool, request.payload),
+            Self::Echo => cx.reply_payload(Status::OK, &[], &mut request.payload),
+            Self::Touch(pool) => touched(cx, pool, request.payload.into_frags()),
         };
         sent.expect("there is room for a response to each request in flight");
     }

@@ -4,6 +4,7 @@ use super::{Sink, Stage, metadata_of, some_deadline};
 use crate::rpc::error::{BodyError, RpcError, SessionError};
 use crate::rpc::frame::Kind;
 use crate::rpc::handler::{Handler, Request, Response};
+use crate::rpc::payload::Payload;
 use crate::rpc::server::{Answer, Current};
 use crate::rpc::session::Session;
 use crate::rpc::status::Status;
@@ -94,7 +95,7 @@ impl Session<'_> {
             method: header.method,
             metadata: metadata_of(&rx.metadata, header),
             deadline: some_deadline(rx.deadline),
-            payload: &mut rx.gather.chunks,
+            payload: Payload::owned(&mut rx.gather.chunks),
         };
         stage!(stream, Application);
         handler.on_request(&mut core.request_cx(stream), request);
@@ -113,7 +114,7 @@ impl Session<'_> {
             let response = Response {
                 status: header.status,
                 metadata: metadata_of(&rx.metadata, header),
-                payload: &mut rx.gather.chunks,
+                payload: Payload::owned(&mut rx.gather.chunks),
                 streamed: rx.sink == Sink::Response,
             };
             stage!(stream, Application);

@@ -7,6 +7,7 @@ use super::{Sink, Stage, some_deadline};
 use crate::rpc::error::SessionError;
 use crate::rpc::frame::{FrameHeader, HEADER_LEN, Kind};
 use crate::rpc::handler::{Handler, Request, Response};
+use crate::rpc::payload::{MAX_COPIED, Payload};
 use crate::rpc::server::{Answer, Current};
 use crate::rpc::session::Session;
 use crate::rpc::stream::{ByteStream, FragVec};
@@ -22,13 +23,11 @@ pub(super) fn deadline_of<S: ByteStream>(header: &FrameHeader, stream: &S) -> In
     }
 }
 
-/// Puts the payload of a frame in its list, unless there is none.
+/// Puts the payload of a frame in its list.
 #[inline(always)]
 fn add(list: &mut FragVec, payload: Zbuf) {
-    if !payload.is_empty() {
-        let kept = list.push(Frag::from(payload));
-        debug_assert!(kept.is_ok(), "an empty list");
-    }
+    let kept = list.push(Frag::from(payload));
+    debug_assert!(kept.is_ok(), "an empty list");
 }
 
 impl Session<'_> {
@@ -43,6 +42,14 @@ impl Session<'_> {
     ) -> Result<Option<Zbuf>, SessionError> {
         loop {
             let Some(bytes) = data.first_chunk::<HEADER_LEN>() else { return Ok(Some(data)) };
+            if FrameHeader::is_small(bytes) {
+                let before = data.len();
+                match self.take_small(data, stream, handler)? {
+                    Some(rest) if rest.len() < before => data = rest,
+                    left => return Ok(left),
+                }
+                continue;
+            }
             let Some(header) = FrameHeader::parse_plain(bytes, self.rx.plain_limit) else {
                 cold_path();
                 return Ok(Some(data));
@@ -53,25 +60,20 @@ impl Session<'_> {
                 return Ok(self.begin_usual(data, header, stream));
             }
             // Not the session's own list: of this one it is known how much it holds.
-            let mut payload = FragVec::new();
+            let mut list = FragVec::new();
             let rest = if here == len {
                 data.trim_front(HEADER_LEN as u32);
-                add(&mut payload, data);
+                add(&mut list, data);
                 None
             } else {
                 let mut part = data.clone();
                 part.trim_front(HEADER_LEN as u32);
                 part.truncate(len);
-                add(&mut payload, part);
+                add(&mut list, part);
                 data.trim_front(HEADER_LEN as u32 + len);
                 Some(data)
             };
-            self.core.counters.frames_in += 1;
-            if header.kind == Kind::Request {
-                self.request_whole(&header, &mut payload, stream, handler)?;
-            } else {
-                self.response_whole(&header, &mut payload, stream, handler);
-            }
+            self.take_one(&header, Payload::owned(&mut list), stream, handler)?;
             match rest {
                 Some(rest) => data = rest,
                 None => return Ok(None),
@@ -79,11 +81,58 @@ impl Session<'_> {
         }
     }
 
+    /// Small frames, which are read where they stand. Apart: neither way has registers to spare for the other.
+    #[inline(never)]
+    pub(in crate::rpc) fn take_small<S: ByteStream, H: Handler>(
+        &mut self,
+        mut data: Zbuf,
+        stream: &mut S,
+        handler: &mut H,
+    ) -> Result<Option<Zbuf>, SessionError> {
+        let mut rest: &[u8] = &data;
+        let most = self.rx.plain_limit.min(MAX_COPIED as u32);
+        while let Some((bytes, behind)) = rest.split_first_chunk::<HEADER_LEN>()
+            && let Some(header) = FrameHeader::parse_plain(bytes, most)
+        {
+            let Some((payload, behind)) = behind.split_at_checked(header.payload_len as usize) else {
+                let taken = data.len() - rest.len() as u32;
+                data.trim_front(taken);
+                return Ok(self.begin_usual(data, header, stream));
+            };
+            let mut list = FragVec::new();
+            self.take_one(&header, Payload::lent(&mut list, &data, payload), stream, handler)?;
+            if behind.is_empty() {
+                self.settle(stream, handler);
+                return Ok(None);
+            }
+            rest = behind;
+        }
+        let taken = data.len() - rest.len() as u32;
+        data.trim_front(taken);
+        Ok(Some(data))
+    }
+
+    #[inline(always)]
+    fn take_one<S: ByteStream, H: Handler>(
+        &mut self,
+        header: &FrameHeader,
+        payload: Payload<'_>,
+        stream: &mut S,
+        handler: &mut H,
+    ) -> Result<(), SessionError> {
+        self.core.counters.frames_in += 1;
+        if header.kind == Kind::Request {
+            return self.request_whole(header, payload, stream, handler);
+        }
+        self.response_whole(header, payload, stream, handler);
+        Ok(())
+    }
+
     #[inline(always)]
     fn request_whole<S: ByteStream, H: Handler>(
         &mut self,
         header: &FrameHeader,
-        payload: &mut FragVec,
+        payload: Payload<'_>,
         stream: &mut S,
         handler: &mut H,
     ) -> Result<(), SessionError> {
@@ -102,7 +151,7 @@ impl Session<'_> {
     fn response_whole<S: ByteStream, H: Handler>(
         &mut self,
         header: &FrameHeader,
-        payload: &mut FragVec,
+        payload: Payload<'_>,
         stream: &mut S,
         handler: &mut H,
     ) {

@@ -125,8 +125,10 @@ pub(super) struct App {
     bodies: u64,
 }
 
-pub(super) fn concat(payload: &[Frag]) -> Vec<u8> {
-    payload.iter().flat_map(|chunk| chunk.bytes().unwrap().to_vec()).collect()
+pub(super) fn concat(payload: &Payload<'_>) -> Vec<u8> {
+    let bytes: Vec<u8> = payload.pieces().flatten().copied().collect();
+    assert_eq!((bytes.len(), bytes.is_empty()), (payload.len() as usize, payload.is_empty()));
+    bytes
 }
 
 impl App {
@@ -153,13 +155,13 @@ impl App {
 
 impl Handler for App {
     fn on_request<S: ByteStream>(&mut self, cx: &mut SessionCx<'_, '_, S>, request: Request<'_>) {
-        let payload = concat(request.payload);
-        let Request { method, metadata, deadline, .. } = request;
+        let Request { method, metadata, deadline, payload: mut lent } = request;
+        let payload = concat(&lent);
         self.events.push(Event::Request { method, metadata: metadata.to_vec(), payload, deadline });
         self.cancel_one(cx);
         match method {
             method::ECHO => {
-                let done = cx.reply(Status::OK, metadata, request.payload);
+                let done = cx.reply_payload(Status::OK, metadata, &mut lent);
                 self.replies.push(done);
                 if done.is_err() && self.detach_when_full {
                     self.note_detached(cx);
@@ -177,7 +179,7 @@ impl Handler for App {
                 self.replies.push(cx.reply_status(Status::OK));
             }
             method::KEEP => {
-                self.kept.extend(request.payload.drain(..).map(|piece| piece.into_zbuf().unwrap()));
+                self.kept.extend(lent.frags().drain(..).map(|piece| piece.into_zbuf().unwrap()));
                 self.replies.push(cx.reply_status(Status::OK));
             }
             _ => self.replies.push(cx.reply_status(Status::NO_METHOD)),
@@ -195,10 +197,10 @@ impl Handler for App {
         assert_eq!(cx.reply_status(Status::OK), Err(ReplyError::NothingToAnswer));
         assert_eq!(cx.detach(), Err(ReplyError::NothingToAnswer));
         let streamed = result.as_ref().is_ok_and(|r| r.streamed);
-        let outcome = result.map(|r| {
-            let bytes = concat(r.payload);
+        let outcome = result.map(|mut r| {
+            let bytes = concat(&r.payload);
             if user == KEEP_RESPONSE {
-                self.kept.extend(r.payload.drain(..).map(|piece| piece.into_zbuf().unwrap()));
+                self.kept.extend(r.payload.frags().drain(..).map(|piece| piece.into_zbuf().unwrap()));
             }
             (r.status, r.metadata.to_vec(), bytes)
         });
