@@ -385,5 +385,5 @@ fn prefix_of(mask: [u8; 4]) -> Option<u8> {
     (mask.leading_ones() == mask.count_ones() && mask != 0).then_some(mask.leading_ones() as u8)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "ipv6"))]
 mod tests;

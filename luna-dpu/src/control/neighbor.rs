@@ -80,7 +80,7 @@ pub(super) struct Neighbors {
 }
 
 impl Neighbors {
-    #[cfg(test)]
+    #[cfg(all(test, feature = "dhcp", feature = "ipv6"))]
     pub(super) fn lookup(&self, ip: IpAddr) -> Option<MacAddr> {
         self.entries.iter().find(|e| e.ip == ip && !matches!(e.state, State::Incomplete(_))).map(|e| e.mac)
     }
@@ -90,7 +90,7 @@ impl Neighbors {
         self.entries.iter().any(|e| e.ip == ip && matches!(e.state, State::Incomplete(_) | State::Probe(_)))
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, feature = "dhcp", feature = "ipv6"))]
     pub(super) fn state(&self, ip: IpAddr) -> Option<State> {
         self.entries.iter().find(|e| e.ip == ip).map(|e| e.state)
     }
