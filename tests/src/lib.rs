@@ -8,6 +8,7 @@ pub mod callgrind;
 pub mod dpu;
 pub mod echo;
 pub mod fig16;
+pub mod frame_queue;
 pub mod growth;
 #[cfg(feature = "dpdk")]
 pub mod linux;
@@ -19,4 +20,3 @@ pub mod segments;
 pub mod sim;
 pub mod smoltcp_echo;
 pub mod sockets;
-pub mod stream;

@@ -29,6 +29,7 @@ mod retransmit;
 mod secrets;
 mod settings;
 mod storage;
+mod stream;
 mod telemetry;
 mod timers;
 mod transmit;
@@ -60,6 +61,7 @@ pub use invariants::Broken;
 pub use listener::{Bind, Listener};
 pub use path::{Cidr, ConfigError, MAX_ADDRS, MAX_PATHS, PathConfig};
 pub use storage::{Neighbor, Storage};
+pub use stream::ConnStream;
 
 use flood::Flood;
 use flow::FlowTable;

@@ -8,12 +8,11 @@ use luna_core::rpc::{
     ByteStream, CallId, CallSlot, DetachedReply, DetachedSlot, Handler, ReplyError, Request, Response, RpcError,
     Session, SessionConfig, SessionCx, Status,
 };
-use luna_core::stack::{App, Closed, ConnId, Cx, Retained};
+use luna_core::stack::{App, Closed, ConnId, ConnStream, Cx, Retained};
 use luna_core::zbuf::Zbuf;
 
 use super::bench::Bench;
 use super::bench_types::{BenchError, ECHO};
-use super::stream::Stream;
 use crate::arena::Arena;
 
 /// Payloads that wait for room to answer, of one connection.
@@ -181,7 +180,7 @@ impl NodeApp {
         let Self { lanes, bench, restless, .. } = self;
         for open in lanes.iter_mut().filter_map(|l| l.open.as_mut()) {
             let now = cx.now();
-            let stream = &mut Stream { cx, conn: open.conn };
+            let stream = &mut ConnStream { cx, conn: open.conn };
             if let Some(bench) = bench.as_mut().filter(|_| open.ours) {
                 if open.session.poll_deadline().is_some_and(|at| at <= now) {
                     open.session.handle_timeout(now, stream, bench);
@@ -245,7 +244,7 @@ impl<Q: NicQueue> App<Q> for NodeApp {
             }
             Err(data) => data,
         };
-        let mut stream = Stream { cx, conn };
+        let mut stream = ConnStream { cx, conn };
         let taken = match bench.as_mut().filter(|_| open.ours) {
             Some(bench) => open.session.handle_data(data, &mut stream, bench),
             None => open.session.handle_data(data, &mut stream, &mut open.parked),
@@ -277,7 +276,7 @@ impl<Q: NicQueue> App<Q> for NodeApp {
     fn on_writable(&mut self, cx: &mut Cx<'_, '_, Q>, conn: ConnId) {
         let user = cx.user(conn).unwrap_or(NOBODY);
         if let Some(open) = Self::lane(self.lanes, user).filter(|open| !open.ours) {
-            open.session.handle_writable(&mut Stream { cx, conn }, &mut open.parked);
+            open.session.handle_writable(&mut ConnStream { cx, conn }, &mut open.parked);
         }
         self.restless = true;
     }
@@ -286,7 +285,7 @@ impl<Q: NicQueue> App<Q> for NodeApp {
         let of_conn = |l: &&mut Lane| l.open.as_ref().is_some_and(|o| o.conn == conn);
         let Some(lane) = self.lanes.iter_mut().find(of_conn) else { return };
         let Some(mut open) = lane.open.take() else { return };
-        let mut stream = Stream { cx, conn };
+        let mut stream = ConnStream { cx, conn };
         match self.bench.as_mut().filter(|_| open.ours) {
             Some(bench) => {
                 if !bench.is_over() {

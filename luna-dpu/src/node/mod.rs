@@ -17,7 +17,6 @@ mod pair;
 mod pattern;
 mod run;
 mod settings;
-mod stream;
 #[cfg(all(test, feature = "client", feature = "whole"))]
 mod tests;
 

@@ -11,7 +11,9 @@ use luna_core::nic::{MemEnd, MemLink, MemPort, MemQueue};
 use luna_core::rpc::{
     CallId, CallSlot, FragVec, Handler, Request, Response, RpcError, Session, SessionConfig, SessionCx, Status,
 };
-use luna_core::stack::{App, Bind, Cidr, ConnId, Connect, Cx, PathConfig, PathId, Retained, Stack, StackConfig};
+use luna_core::stack::{
+    App, Bind, Cidr, ConnId, ConnStream, Connect, Cx, PathConfig, PathId, Retained, Stack, StackConfig,
+};
 use luna_core::tcp::TcpConfig;
 use luna_core::time::{Duration, Instant};
 use luna_core::wire::MacAddr;
@@ -19,7 +21,6 @@ use luna_core::zbuf::{Frag, Pool, ZONE_SIZE, Zbuf, ZoneLayout};
 
 use super::app::NodeApp;
 use super::bench_types::ECHO;
-use super::stream::Stream;
 use super::*;
 use crate::arena::Arena;
 use crate::control::NetArgs;
@@ -171,7 +172,7 @@ impl App<Queue> for Caller {
     }
 
     fn on_data(&mut self, cx: &mut Cx<'_, '_, Queue>, conn: ConnId, data: Zbuf) -> Retained {
-        self.session.handle_data(data, &mut Stream { cx, conn }, &mut self.ends).unwrap();
+        self.session.handle_data(data, &mut ConnStream { cx, conn }, &mut self.ends).unwrap();
         Retained::NOTHING
     }
 }
@@ -219,7 +220,7 @@ fn answers_that_found_no_room_are_sent_when_there_is_some() {
                 let mut out = FragVec::new();
                 out.push(Frag::from(payload.alloc_len(size).unwrap().freeze())).unwrap();
                 let mut cx = client.cx(now);
-                let stream = &mut Stream { cx: &mut cx, conn };
+                let stream = &mut ConnStream { cx: &mut cx, conn };
                 caller.session.call(stream, ECHO, &[], &mut out, None, 0).unwrap();
             }
             client.turn(now, 256, &mut caller);

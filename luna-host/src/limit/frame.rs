@@ -95,9 +95,32 @@ impl<Q: NicQueue> Frames<Q> {
         }
     }
 
+    /// Takes in what has come, for [`Frames::arrived`]; [`Frames::finish`] ends the turn. How many frames.
+    #[inline]
+    pub(super) fn receive(&mut self) -> usize {
+        self.queue.rx_burst(&mut self.burst);
+        self.burst.len()
+    }
+
+    /// Frame `i` of those, if it is one of ours; once.
+    #[inline]
+    pub(super) fn arrived(&mut self, i: usize) -> Option<Part> {
+        let frame = self.burst.take(i)?;
+        self.parse(frame)
+    }
+
+    /// Sends what is to be sent, and lets go of what was.
+    #[inline]
+    pub(super) fn finish(&mut self) {
+        self.burst.clear();
+        self.retry();
+        self.queue.flush();
+        self.queue.reap();
+    }
+
     /// Sends what found no room.
     #[inline]
-    pub(super) fn retry(&mut self) {
+    fn retry(&mut self) {
         while let Some(mut rest) = self.rests.pop_front() {
             if let Some(at) = self.send_from(rest.ticket, &rest.pieces, rest.at) {
                 rest.at = at;

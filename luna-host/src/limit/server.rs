@@ -31,20 +31,13 @@ impl<Q: NicQueue> LimitServer<Q> {
     /// Answers what has come. Whether there was anything to do.
     #[inline]
     pub fn turn(&mut self) -> bool {
-        let frames = &mut self.frames;
-        frames.queue.rx_burst(&mut frames.burst);
-        let n = frames.burst.len();
+        let n = self.frames.receive();
         for i in 0..n {
-            if let Some(frame) = self.frames.burst.take(i)
-                && let Some(part) = self.frames.parse(frame)
-            {
+            if let Some(part) = self.frames.arrived(i) {
                 self.take(part);
             }
         }
-        self.frames.burst.clear();
-        self.frames.retry();
-        self.frames.queue.flush();
-        self.frames.queue.reap();
+        self.frames.finish();
         n > 0
     }
 

@@ -2,15 +2,13 @@
 
 use core::net::{IpAddr, SocketAddr};
 
-use heapless::VecView;
 use luna_core::nic::NicQueue;
-use luna_core::rpc::{ByteStream, HEADER_LEN, StreamError};
 use luna_core::stack::{
-    App, CloseReason, Closed as StackClosed, ConnId, Connect, ConnectError as StackConnectError, Cx, PathId, Retained,
-    SendError,
+    App, CloseReason, Closed as StackClosed, ConnId, ConnStream, Connect, ConnectError as StackConnectError, Cx,
+    PathId, Retained,
 };
 use luna_core::time::Instant;
-use luna_core::zbuf::{Frag, Zbuf, ZbufMut};
+use luna_core::zbuf::Zbuf;
 
 use crate::link::{CloseKind, Closed, ConnKey, ConnectError, Endpoint, Transport};
 use crate::neighbor::Neighbors;
@@ -23,12 +21,6 @@ pub(super) struct Adapter<'a, E> {
 
 /// The stack's context as a transport.
 pub(super) struct CxLink<'a, 's, 'm, Q>(pub(super) &'a mut Cx<'s, 'm, Q>);
-
-/// A connection of the stack as a stream.
-pub(super) struct CxStream<'b, 's, 'm, Q> {
-    cx: &'b mut Cx<'s, 'm, Q>,
-    conn: ConnId,
-}
 
 fn key(conn: ConnId) -> ConnKey {
     ConnKey(conn.as_u64())
@@ -104,7 +96,7 @@ impl<Q: NicQueue, E: Endpoint> App<Q> for Adapter<'_, E> {
 
 impl<'s, 'm, Q: NicQueue> Transport for CxLink<'_, 's, 'm, Q> {
     type Stream<'b>
-        = CxStream<'b, 's, 'm, Q>
+        = ConnStream<'b, 's, 'm, Q>
     where
         Self: 'b;
 
@@ -114,8 +106,8 @@ impl<'s, 'm, Q: NicQueue> Transport for CxLink<'_, 's, 'm, Q> {
     }
 
     #[inline(always)]
-    fn stream(&mut self, conn: ConnKey) -> CxStream<'_, 's, 'm, Q> {
-        CxStream { cx: self.0, conn: id(conn) }
+    fn stream(&mut self, conn: ConnKey) -> ConnStream<'_, 's, 'm, Q> {
+        ConnStream { cx: self.0, conn: id(conn) }
     }
 
     fn connect(&mut self, remote: SocketAddr, user: u64) -> Result<ConnKey, ConnectError> {
@@ -150,55 +142,5 @@ impl<'s, 'm, Q: NicQueue> Transport for CxLink<'_, 's, 'm, Q> {
 
     fn abort(&mut self, conn: ConnKey) {
         let _ = self.0.abort(id(conn));
-    }
-}
-
-fn unsent(e: SendError) -> StreamError {
-    match e {
-        SendError::Full => StreamError::Full,
-        SendError::NoObj => StreamError::NoObj,
-        SendError::TooLarge => StreamError::TooLarge,
-        SendError::Revoked => StreamError::Revoked,
-        // A frame is never empty.
-        SendError::Stale | SendError::Closing | SendError::Empty => StreamError::Closed,
-    }
-}
-
-impl<Q: NicQueue> ByteStream for CxStream<'_, '_, '_, Q> {
-    #[inline(always)]
-    fn send(&mut self, iov: &mut VecView<Frag>, token: u64) -> Result<(), StreamError> {
-        self.cx.send(self.conn, iov, token).map_err(unsent)
-    }
-
-    #[inline(always)]
-    fn send_frame(
-        &mut self,
-        head: &[u8; HEADER_LEN],
-        metadata: &[u8],
-        iov: &mut VecView<Frag>,
-        token: Option<u64>,
-    ) -> Result<(), StreamError> {
-        self.cx.send_message(self.conn, [head, metadata], iov, token).map_err(unsent)
-    }
-
-    #[inline(always)]
-    fn send_copied(&mut self, head: &[u8; HEADER_LEN], metadata: &[u8], bytes: &[u8]) -> Result<(), StreamError> {
-        self.cx.send_copied(self.conn, [head, metadata], bytes).map_err(unsent)
-    }
-
-    #[inline(always)]
-    fn alloc(&mut self) -> Option<ZbufMut> {
-        self.cx.header_pool(self.conn).ok()?.alloc()
-    }
-
-    #[inline(always)]
-    fn now(&self) -> Instant {
-        self.cx.now()
-    }
-
-    #[cfg(feature = "cycles")]
-    #[inline(always)]
-    fn enter(&mut self, stage: luna_core::cycles::Stage) -> luna_core::cycles::Stage {
-        self.cx.enter(stage)
     }
 }

@@ -13,6 +13,6 @@ pub use ends::{Report, Role};
 pub use kernel::call as call_from_the_kernel;
 pub use peer::{PeerConfig, run};
 pub use ping::ping;
-pub use queue::SocketQueue;
+pub use queue::socket_queue;
 #[cfg(feature = "dpdk")]
 pub use vhost::{VhostConfig, run as run_vhost};

@@ -1,4 +1,4 @@
-//! One end over a [`SocketQueue`], frames lost on purpose included.
+//! One end over a [`socket_queue`], frames lost on purpose included.
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
@@ -16,7 +16,7 @@ use luna_host::memory::{self, Pages};
 use luna_host::storage::Capacity;
 
 use super::ends::{Report, Role, bench, lost, serve};
-use super::queue::SocketQueue;
+use super::queue::socket_queue;
 
 /// Hardware address of this end; the image's is the next.
 const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
@@ -49,7 +49,7 @@ pub fn run(config: &PeerConfig) -> Result<Report, String> {
         Ok(Box::leak(Box::new(pool)))
     };
     let (rx, header, payload) = (pool(4096, 2048)?, pool(4096, 640)?, pool(512, 16 << 10)?);
-    let queue = SocketQueue::new(&config.local, config.remote.clone(), MAC, rx, header).map_err(|e| e.to_string())?;
+    let queue = socket_queue(&config.local, config.remote.clone(), MAC, rx, header).map_err(|e| e.to_string())?;
     let queue = Lossy::new(queue, config.loss, 0x5eed);
     let mut path = PathConfig::default();
     path.addrs.push(Cidr { addr: ADDR.into(), prefix: 24 }).map_err(|_| "no room for an address")?;

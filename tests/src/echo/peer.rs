@@ -4,11 +4,10 @@ use core::net::SocketAddr;
 
 use luna_core::nic::NicQueue;
 use luna_core::rpc::{Handler, Session};
-use luna_core::stack::{App, Closed, ConnId, Cx, Retained};
+use luna_core::stack::{App, Closed, ConnId, ConnStream, Cx, Retained};
 use luna_core::zbuf::Zbuf;
 
 use super::client::EchoClient;
-use crate::stream::ConnStream;
 
 /// The session, what handles it, and the connection once there is one.
 pub struct Peer<H> {

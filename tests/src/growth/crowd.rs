@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 
 use luna_core::nic::{NicQueue, QueueStats};
 use luna_core::rpc::{CallSlot, DetachedSlot, Handler, Session, SessionConfig};
-use luna_core::stack::{App, Bind, Closed, ConnId, Connect, Cx, Retained};
+use luna_core::stack::{App, Bind, Closed, ConnId, ConnStream, Connect, Cx, Retained};
 use luna_core::time::Duration;
 use luna_core::zbuf::{Zbuf, ZbufMut};
 use luna_host::storage::Capacity;
@@ -13,7 +13,6 @@ use crate::echo::{EchoClient, EchoServer, STEP};
 use crate::memory;
 use crate::pair::{End, LinkConfig, PORT, Pair, PlainQueue};
 use crate::scenario::{Answer, Report, pattern};
-use crate::stream::ConnStream;
 
 /// Ports that the server listens on: two addresses and one of them make at most 64 k connections.
 const LISTENERS: usize = 4;

@@ -21,7 +21,7 @@ use luna_host::storage::Capacity;
 use super::ledger::{Ledger, PERIOD, stream};
 use super::net;
 use super::spec::{EndSpec, Ending, LunaPort, Report, Side};
-use super::tap::TapQueue;
+use super::tap;
 use crate::memory;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -224,11 +224,11 @@ fn over_af_xdp(spec: &EndSpec, luna: &LunaPort) {
 }
 
 fn over_tap(spec: &EndSpec, luna: &LunaPort, name: &str, mac: MacAddr) {
-    let queue = TapQueue::new(name, mac, luna.mtu).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let queue = tap::queue(name, mac, luna.mtu).unwrap_or_else(|e| panic!("{name}: {e}"));
     for command in &luna.then {
         net::run(&command.iter().map(String::as_str).collect::<Vec<_>>());
     }
-    let frames = queue.frames();
+    let frames = queue.rx_pool();
     let payload = memory::pool(5, PIECE as u32);
     play(spec, luna, queue, payload, Vec::new);
     assert_eq!((payload.outstanding(), frames.outstanding()), (0, 0), "objs did not come home");

@@ -3,15 +3,13 @@
 
 use core::net::SocketAddr;
 
-use heapless::VecView;
-
 use super::harness::{Options, PORT, addr, storage_for_tests};
 use crate::cycles::tests::{pass, read};
 use crate::cycles::{CycleCounter, Stage};
 use crate::nic::{Caps, MemLink, MemPort, MemQueue, QueueStats, RxBurst, TxMeta};
 use crate::rpc::{
     ByteStream, CallId, CallSlot, DetachedSlot, Handler, Request, Response, RpcError, Session, SessionConfig,
-    SessionCx, Status, StreamError,
+    SessionCx, Status,
 };
 use crate::stack::*;
 use crate::time::Duration;
@@ -51,26 +49,6 @@ impl NicQueue for Costly {
     }
 }
 
-struct Stream<'c, 's, 'm> {
-    cx: &'c mut Cx<'s, 'm, Costly>,
-    conn: ConnId,
-}
-
-impl ByteStream for Stream<'_, '_, '_> {
-    fn send(&mut self, iov: &mut VecView<Frag>, token: u64) -> Result<(), StreamError> {
-        self.cx.send(self.conn, iov, token).map_err(|_| StreamError::Closed)
-    }
-    fn alloc(&mut self) -> Option<ZbufMut> {
-        self.cx.header_pool(self.conn).ok()?.alloc()
-    }
-    fn now(&self) -> Instant {
-        self.cx.now()
-    }
-    fn enter(&mut self, stage: Stage) -> Stage {
-        self.cx.enter(stage)
-    }
-}
-
 struct Costs;
 
 impl Handler for Costs {
@@ -100,7 +78,7 @@ impl App<Costly> for Peer {
         self.conn = Some(conn);
     }
     fn on_data(&mut self, cx: &mut Cx<'_, '_, Costly>, conn: ConnId, data: Zbuf) -> Retained {
-        self.session.handle_data(data, &mut Stream { cx, conn }, &mut Costs).unwrap();
+        self.session.handle_data(data, &mut ConnStream { cx, conn }, &mut Costs).unwrap();
         Retained::NOTHING
     }
 }
@@ -149,7 +127,7 @@ fn echo(size: u32, rpcs: usize, every: u32) -> [crate::cycles::CycleReport; 2] {
         let mut iov = heapless::Vec::<Frag, 2>::new();
         iov.push(payload.freeze().into()).unwrap();
         let mut cx = a.cx(now);
-        client.session.call(&mut Stream { cx: &mut cx, conn }, 1, &[], &mut iov, None, 0).unwrap();
+        client.session.call(&mut ConnStream { cx: &mut cx, conn }, 1, &[], &mut iov, None, 0).unwrap();
         turns(&mut a, &mut b, &mut client, now);
         now = now + Duration::from_micros(2);
     }

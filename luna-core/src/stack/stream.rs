@@ -1,30 +1,33 @@
-//! A connection of the stack as the byte stream of an RPC session.
+//! A connection as the byte stream of an RPC session.
 
 use heapless::VecView;
-use luna_core::nic::NicQueue;
-use luna_core::rpc::{ByteStream, HEADER_LEN, StreamError};
-use luna_core::stack::{ConnId, Cx, SendError};
-use luna_core::time::Instant;
-use luna_core::zbuf::{Frag, ZbufMut};
 
-/// The sending half of a connection.
-pub(super) struct Stream<'b, 's, 'm, Q> {
-    pub(super) cx: &'b mut Cx<'s, 'm, Q>,
-    pub(super) conn: ConnId,
+use super::{ConnId, Cx, SendError};
+use crate::nic::NicQueue;
+use crate::rpc::{ByteStream, HEADER_LEN, StreamError};
+use crate::time::Instant;
+use crate::zbuf::{Frag, ZbufMut};
+
+/// The sending half of a connection, for the length of a callback, or outside of one.
+pub struct ConnStream<'c, 's, 'm, Q> {
+    /// The stack.
+    pub cx: &'c mut Cx<'s, 'm, Q>,
+    /// The connection.
+    pub conn: ConnId,
 }
 
 fn unsent(e: SendError) -> StreamError {
     match e {
         SendError::Full => StreamError::Full,
+        SendError::NoObj => StreamError::NoObj,
         SendError::TooLarge => StreamError::TooLarge,
         SendError::Revoked => StreamError::Revoked,
-        SendError::NoObj => StreamError::NoObj,
         // A frame is never empty.
         SendError::Stale | SendError::Closing | SendError::Empty => StreamError::Closed,
     }
 }
 
-impl<Q: NicQueue> ByteStream for Stream<'_, '_, '_, Q> {
+impl<Q: NicQueue> ByteStream for ConnStream<'_, '_, '_, Q> {
     #[inline(always)]
     fn send(&mut self, iov: &mut VecView<Frag>, token: u64) -> Result<(), StreamError> {
         self.cx.send(self.conn, iov, token).map_err(unsent)
@@ -54,5 +57,11 @@ impl<Q: NicQueue> ByteStream for Stream<'_, '_, '_, Q> {
     #[inline(always)]
     fn now(&self) -> Instant {
         self.cx.now()
+    }
+
+    #[cfg(feature = "cycles")]
+    #[inline(always)]
+    fn enter(&mut self, stage: crate::cycles::Stage) -> crate::cycles::Stage {
+        self.cx.enter(stage)
     }
 }
