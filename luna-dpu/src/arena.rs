@@ -5,6 +5,7 @@ use core::ptr::NonNull;
 use luna_core::zbuf::{DeviceKey, IoAddr, Region, ZONE_SIZE};
 
 use crate::dma::DmaArea;
+use crate::smmu::{IoSpace, MapError};
 
 /// Memory that nobody uses yet. It may go to another core.
 #[derive(Debug)]
@@ -83,10 +84,28 @@ impl Arena {
         Some(unsafe { DmaArea::new(start, self.io(start, 0), len) })
     }
 
-    /// A part of it, for another core.
-    pub fn split(&mut self, len: usize) -> Option<Self> {
-        let base = self.take(len, 64)?;
+    /// A part of it that begins at a multiple of `align` (a power of two): for another core, or for another use.
+    pub fn split(&mut self, len: usize, align: usize) -> Option<Self> {
+        let base = self.take(len, align)?;
         Some(Self { base, io_offset: self.io_offset, len })
+    }
+
+    /// The same memory, which devices reach through `space`; its start and length are multiples of 4096.
+    ///
+    /// # Errors
+    /// [`MapError`].
+    ///
+    /// # Safety
+    /// It is `space` that the devices which will be told of this memory go through.
+    pub unsafe fn through(self, space: &mut impl IoSpace) -> Result<Self, MapError> {
+        let IoAddr(io) = space.map(self.io(self.base, 0).0, self.len as u64)?;
+        Ok(Self { io_offset: io.wrapping_sub(self.base.addr().get() as u64), ..self })
+    }
+
+    /// Where devices find its first byte.
+    #[must_use]
+    pub fn io_addr(&self) -> IoAddr {
+        self.io(self.base, 0)
     }
 
     fn io(&self, start: NonNull<u8>, offset: usize) -> IoAddr {
@@ -100,6 +119,7 @@ mod tests {
     use std::alloc::alloc;
 
     use super::*;
+    use crate::smmu::Offset;
 
     fn arena(len: usize) -> Arena {
         // SAFETY: the length is not zero.
@@ -118,11 +138,28 @@ mod tests {
         words.fill(u64::MAX);
         assert_eq!(bytes, [0xff; 3]);
         *a.put(7u32).unwrap() += 1;
-        let mut other = a.split(1000).unwrap();
+        let mut other = a.split(1000, 64).unwrap();
         assert!(other.slice::<u8>(1001).is_none() && other.slice::<u8>(1000).is_some());
         let left = a.left();
         assert!(left < 4096 - 1000 && a.slice::<u8>(left + 1).is_none() && a.slice::<u8>(left).is_some());
         assert!(a.slice::<u64>(usize::MAX / 4).is_none() && a.zones(1).is_none() && a.dma(1).is_none());
+    }
+
+    #[test]
+    fn devices_reach_it_through_a_space() {
+        let mut a = arena(4 * 4096);
+        let mut part = a.split(2 * 4096, 4096).unwrap();
+        let there = part.io_addr().0 + 0x5000;
+        // SAFETY: no device is told of it.
+        part = unsafe { part.through(&mut Offset(0x5000)) }.unwrap();
+        let start = part.base.addr().get() as u64;
+        assert_eq!(part.io_addr(), IoAddr(there), "from where devices found it before");
+        let piece = part.dma(4096).unwrap().take(64, 64).unwrap();
+        assert_eq!((piece.io(0).0, piece.base().addr().get() as u64), (there, start));
+        assert_eq!(part.io_addr(), IoAddr(there + 4096), "the rest too");
+        let odd = part.split(100, 4096).unwrap();
+        // SAFETY: likewise.
+        assert_eq!(unsafe { odd.through(&mut Offset(0)) }.err(), Some(MapError::Misaligned));
     }
 
     #[test]

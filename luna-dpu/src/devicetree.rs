@@ -1,8 +1,15 @@
 //! What a board takes from its device tree: how much memory there is, which cores and how they are started, what the
-//! image is told, a seed. Where devices are is the board's own knowledge.
+//! image is told, a seed, whether PCI devices are behind an SMMU. Where devices are is the board's own knowledge.
+
+mod iommu;
+
+#[cfg(test)]
+mod tests;
 
 use dtoolkit::fdt::Fdt;
 use dtoolkit::{Node, Property};
+
+pub use iommu::{Iommu, MAX_RANGES};
 
 /// Most cores that are looked at.
 pub const MAX_CORES: usize = 8;
@@ -17,7 +24,7 @@ pub enum Conduit {
 }
 
 /// A description of the machine.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct DeviceTree<'a> {
     /// First range of RAM: start and length.
     pub memory: (u64, u64),
@@ -29,6 +36,7 @@ pub struct DeviceTree<'a> {
     pub cores: heapless::Vec<u64, MAX_CORES>,
     /// `/chosen/rng-seed`, when it is long enough.
     pub seed: Option<[u8; 32]>,
+    fdt: Fdt<'a>,
 }
 
 /// Why a device tree is of no use.
@@ -38,6 +46,8 @@ pub enum DeviceTreeError {
     Unreadable,
     /// It names no memory.
     NoMemory,
+    /// What it says of an SMMU cannot be: which devices are behind it is not known.
+    Iommu,
 }
 
 impl core::fmt::Display for DeviceTreeError {
@@ -45,6 +55,7 @@ impl core::fmt::Display for DeviceTreeError {
         f.write_str(match self {
             Self::Unreadable => "no device tree, or a damaged one",
             Self::NoMemory => "the device tree names no memory",
+            Self::Iommu => "what the device tree says of an SMMU makes no sense",
         })
     }
 }
@@ -79,7 +90,15 @@ impl<'a> DeviceTree<'a> {
             Some("smc") => Some(Conduit::Smc),
             _ => None,
         };
-        Ok(Self { memory: memory.ok_or(DeviceTreeError::NoMemory)?, bootargs, psci, cores, seed })
+        Ok(Self { memory: memory.ok_or(DeviceTreeError::NoMemory)?, bootargs, psci, cores, seed, fdt })
+    }
+
+    /// The SMMUv3 that devices behind PCIe go through. (Read when asked for: images that leave it off have no code for it.)
+    ///
+    /// # Errors
+    /// [`DeviceTreeError::Iommu`].
+    pub fn iommu(&self) -> Result<Option<Iommu>, DeviceTreeError> {
+        Iommu::read(self.fdt).map_err(|()| DeviceTreeError::Iommu)
     }
 
     /// Reads the tree at `at`.

@@ -64,6 +64,12 @@ impl Window {
     }
 }
 
+/// A function's requester ID: what its accesses to memory carry.
+#[must_use]
+pub fn requester(function: DeviceFunction) -> u16 {
+    u16::from(function.bus) << 8 | u16::from(function.device) << 3 | u16::from(function.function)
+}
+
 /// Addresses and lengths of a function's memory BARs, by number.
 pub type Bars = [Option<(u64, usize)>; 6];
 
@@ -114,5 +120,6 @@ mod tests {
     fn ecam_has_4_kib_a_function() {
         let f = DeviceFunction { bus: 1, device: 2, function: 3 };
         assert_eq!(Ecam::offset(f, 0x10), (1 << 20) + 2 * 0x8000 + 3 * 0x1000 + 0x10);
+        assert_eq!(requester(f), 0x113);
     }
 }

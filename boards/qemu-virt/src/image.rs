@@ -2,12 +2,15 @@
 
 mod cores;
 mod devices;
+#[cfg(not(feature = "smmu"))]
+mod no_reach;
 #[cfg(feature = "pci")]
 mod pci;
 
 use core::ptr::{self, NonNull};
 
 use aarch64_rt::{InitialPagetable, entry, exception_handlers, initial_pagetable};
+use luna_core::zbuf::ZONE_SIZE;
 use luna_dpu::arena::Arena;
 use luna_dpu::control::NetArgs;
 use luna_dpu::devicetree::{Conduit, DeviceTree};
@@ -15,10 +18,15 @@ use luna_dpu::machine::{self, Exceptions, ExitBy, Nap, console};
 use luna_dpu::mmio::Mmio;
 use luna_dpu::node::{Die, Rings, Settings};
 use luna_dpu::say;
+use luna_dpu::smmu::SmmuError;
 use luna_dpu::virtio::net::{NetConfig, NetDevice};
 
 use cores::Work;
 use devices::Devices;
+#[cfg(feature = "smmu")]
+use luna_dpu::machine::Reach;
+#[cfg(not(feature = "smmu"))]
+use no_reach::Reach;
 
 /// A gigabyte, the size of the blocks that the table maps.
 const GIB: usize = 1 << 30;
@@ -49,8 +57,9 @@ const UART: usize = 0x0900_0000;
 /// GICv3: distributor; a redistributor's two frames for each core.
 const GIC: (usize, usize) = (0x0800_0000, 0x1_0000);
 const GIC_CORES: (usize, usize) = (0x080a_0000, 0x2_0000);
-/// Rings and control structures of all devices.
+/// Rings and control structures of the network device; of the entropy device.
 const RINGS: usize = 1 << 20;
+const ENTROPY_RINGS: usize = 64 << 10;
 /// Descriptors of a receive and of a transmit ring.
 const RX_SIZE: u16 = 256;
 const TX_SIZE: u16 = 256;
@@ -98,7 +107,7 @@ fn main(_: u64, _: u64, _: u64, _: u64) -> ! {
         Some(Die::Panic) => panic!("asked to panic"),
         // SAFETY: nothing is mapped there: this ends in the exception handler.
         Some(Die::Fault) => unsafe { ptr::without_provenance_mut::<u32>(0x80_0000_0000 - 4).write_volatile(1) },
-        None => {}
+        Some(Die::Stray) | None => {}
     }
     #[cfg(feature = "pair")]
     cores::pair(arena, settings, hz);
@@ -109,10 +118,43 @@ fn main(_: u64, _: u64, _: u64, _: u64) -> ! {
 /// Sets up the devices, and lets a node run on each core.
 #[cfg(not(feature = "pair"))]
 fn nodes(tree: &DeviceTree<'_>, mut arena: Arena, settings: Settings, net: &NetArgs, hz: u64) -> ! {
-    let Some(mut rings) = arena.dma(RINGS) else { give_up(format_args!("no memory for rings")) };
-    let Devices { net: nic, entropy, place } = Devices::find(settings.transports);
-    let seed = devices::seed(entropy, &mut rings, tree.seed);
-    let Some(nic) = nic else { give_up(format_args!("no virtio network device (virtio 1.0 or newer)")) };
+    let (wanted, there) = (usize::from(settings.cores), tree.cores.len());
+    if there < wanted {
+        give_up(format_args!("{wanted} cores are wanted, and there are {there}"));
+    }
+    let iommu = if cfg!(feature = "smmu") { tree.iommu() } else { Ok(None) };
+    let iommu = iommu.unwrap_or_else(|e| give_up(format_args!("{e}")));
+    let Devices { net: found, entropy } = Devices::find(settings.transports, iommu.as_ref());
+    let Some(found) = found else { give_up(format_args!("no virtio network device (virtio 1.0 or newer)")) };
+    let refused = |e: SmmuError| -> ! { give_up(format_args!("{e}")) };
+    let streams = [found.stream, entropy.as_ref().and_then(|device| device.stream)];
+    let mut reach = match &iommu {
+        Some(iommu) if streams != [None; 2] => {
+            let (address, len) = iommu.registers;
+            Reach::through(device(address as usize, len as usize), &mut arena).unwrap_or_else(|e| refused(e))
+        }
+        _ => Reach::default(),
+    };
+    let mut part = |who, stream, len, align| {
+        let Some(memory) = arena.split(len, align) else { give_up(format_args!("no memory for the {who} device")) };
+        // SAFETY: the device tree says what is behind the SMMU, and the device that it goes that way.
+        unsafe { reach.of(who, stream, memory) }.unwrap_or_else(|e| refused(e))
+    };
+    let entropy = entropy.and_then(|device| {
+        let memory = part("entropy", device.stream, ENTROPY_RINGS, 4096).dma(ENTROPY_RINGS)?;
+        Some((device.transport, memory))
+    });
+    // All that the network device reaches: frames of each core, and rings.
+    let frames = wanted * cores::PACKETS;
+    let mut rings = part("network", found.stream, frames + RINGS, ZONE_SIZE);
+    let (Some(mut frames), Some(mut rings)) = (rings.split(frames, ZONE_SIZE), rings.dma(RINGS)) else {
+        give_up(format_args!("no memory for frames"))
+    };
+    let seed = machine::seed(entropy, tree.seed);
+    if settings.die == Some(Die::Stray) {
+        let memory = arena.split(cores::RX_ZONES * ZONE_SIZE, ZONE_SIZE);
+        reach.lay_canary(memory).unwrap_or_else(|e| give_up(format_args!("die=stray: {e}")));
+    }
     let config = NetConfig {
         pairs: settings.cores,
         packed: settings.rings == Rings::Best,
@@ -121,9 +163,10 @@ fn nodes(tree: &DeviceTree<'_>, mut arena: Arena, settings: Settings, net: &NetA
         ..NetConfig::default()
     };
     let Some(nodes) = arena.put(Default::default()) else { give_up(format_args!("no memory")) };
-    let mut nic = NetDevice::new(nic, config, &mut rings, nodes).unwrap_or_else(|e| give_up(format_args!("{e}")));
+    let mut nic =
+        NetDevice::new(found.transport, config, &mut rings, nodes).unwrap_or_else(|e| give_up(format_args!("{e}")));
     let info = nic.info();
-    say!("network device: {place}, {}, MTU {}, features {:?}", info.mac, info.mtu, info.features);
+    say!("network device: {}, {}, MTU {}, features {:?}", found.place, info.mac, info.mtu, info.features);
     let mut pairs = heapless::Vec::<_, { luna_dpu::devicetree::MAX_CORES }>::new();
     for _ in 0..settings.cores {
         let pair = nic.pair(&mut rings, RX_SIZE, TX_SIZE).unwrap_or_else(|e| give_up(format_args!("{e}")));
@@ -136,7 +179,12 @@ fn nodes(tree: &DeviceTree<'_>, mut arena: Arena, settings: Settings, net: &NetA
         Ok(None) => {}
         Err(e) => give_up(format_args!("{e}")),
     }
-    cores::run(tree, pairs, |id, arena, pair| Work { id, pair, arena, settings, net: net.clone(), seed, hz }, arena)
+    let work = |id, pair| {
+        let memory = (frames.split(cores::PACKETS, ZONE_SIZE), arena.split(cores::PRIVATE, 64));
+        let (Some(packets), Some(arena)) = memory else { give_up(format_args!("no memory for core {id}")) };
+        Work { id, pair, packets, arena, settings, net: net.clone(), seed, hz }
+    };
+    cores::run(tree, pairs, reach, work)
 }
 
 /// RAM behind the image.

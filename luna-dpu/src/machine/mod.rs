@@ -10,6 +10,8 @@ mod exit;
 mod log;
 mod nap;
 mod random;
+mod reach;
+mod stray;
 mod tell;
 
 pub use console::{Console, console};
@@ -17,5 +19,6 @@ pub use cpu::{Level, core_id, counter, counter_frequency, enable_simd, level, wa
 pub use exception::Exceptions;
 pub use exit::{EXIT_PANIC, ExitBy, exit, exit_by};
 pub use nap::{Idler, Nap};
-pub use random::hardware_random;
+pub use random::seed;
+pub use reach::Reach;
 pub use tell::{tell, tell_event, tell_fault};

@@ -18,7 +18,7 @@
 //! | `rings=split` | no packed rings |
 //! | `events=off` | no event index |
 //! | `checksum=off` | no checksums by the device |
-//! | `die=panic` | panic at once, or `fault`: touch memory that is none, to see what the board says of it |
+//! | `die=panic` | panic at once, or `fault`: touch memory that is none, to see what the board says of it; or `stray`: have the NIC write where it must not |
 //! | `transport=pci` | only a device behind PCI, or only behind MMIO |
 
 use core::fmt;
@@ -49,13 +49,15 @@ pub enum Peers {
     Luna,
 }
 
-/// How an image is to end at once.
+/// How an image is to end, to see what the board says of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Die {
     /// By a panic.
     Panic,
     /// By a data abort.
     Fault,
+    /// By a NIC that writes where it must not: not at once, but when a frame arrives.
+    Stray,
 }
 
 /// Where a device is looked for.
@@ -106,7 +108,7 @@ pub struct Settings {
     pub checksum: bool,
     /// Transports.
     pub transports: Transports,
-    /// Die at once.
+    /// Die.
     pub die: Option<Die>,
 }
 
@@ -260,9 +262,10 @@ impl Settings {
                 let die = match value {
                     "panic" => Some(Die::Panic),
                     "fault" => Some(Die::Fault),
+                    "stray" => Some(Die::Stray),
                     _ => None,
                 };
-                into(&mut self.die, die.map(Some), "die=panic or fault")
+                into(&mut self.die, die.map(Some), "die=panic, fault or stray")
             }
             "transport" => {
                 let transports = match value {
@@ -286,7 +289,7 @@ mod tests {
     #[cfg_attr(not(all(feature = "client", feature = "whole")), ignore = "needs what it names")]
     fn words_are_read() {
         let s = Settings::parse(
-            "net.addr=10.0.0.2/24 connect=10.0.0.1:7480 peer=10.0.0.1@02:00:00:00:00:af peer=fd00::1@02:00:00:00:00:AF size=65536 count=100 depth=16 verify=off loss=10 rings=split transport=pci cores=2 events=off checksum=off until=3 listen=0 patience=5 tcp=datacenter nap=off",
+            "net.addr=10.0.0.2/24 connect=10.0.0.1:7480 peer=10.0.0.1@02:00:00:00:00:af peer=fd00::1@02:00:00:00:00:AF size=65536 count=100 depth=16 verify=off loss=10 rings=split transport=pci cores=2 events=off checksum=off until=3 listen=0 patience=5 tcp=datacenter nap=off die=stray",
         );
         let s = s.unwrap();
         assert_eq!(s.connect, "10.0.0.1:7480".parse().ok());
@@ -295,6 +298,7 @@ mod tests {
         assert_eq!((s.size, s.count, s.depth, s.verify, s.loss), (65_536, 100, 16, false, 10));
         assert_eq!((s.rings, s.transports, s.cores, s.tcp), (Rings::Split, Transports::Pci, 2, Peers::Luna));
         assert_eq!((s.events, s.checksum, s.nap, s.until, s.listen, s.patience), (false, false, false, 3, 0, 5));
+        assert_eq!(s.die, Some(Die::Stray));
         assert_eq!(Settings::parse(""), Ok(Settings::default()));
     }
 

@@ -6,6 +6,7 @@ use luna_core::zbuf::IoAddr;
 
 use super::IoSpace;
 use super::table::{INPUT_BITS, MapError, Tables};
+use crate::arena::Arena;
 use crate::barrier;
 use crate::dma::{DmaArea, DmaPiece};
 use crate::mmio::Registers;
@@ -59,11 +60,15 @@ pub(super) const CMD_CFGI_ALL: u64 = 0x04;
 pub(super) const CMD_TLBI_NSNH_ALL: u64 = 0x30;
 pub(super) const CMD_SYNC: u64 = 0x46;
 
+/// Events were lost (EVENTQ_PROD), and that is known (EVENTQ_CONS).
+const OVERFLOW: u32 = 1 << 31;
+
 /// Looks at a register before the SMMU is taken for dead.
 const PATIENCE: u32 = 1_000_000;
 
-/// Where the first mapping is for devices: not 0, which is what a device that was told nothing uses.
-const FIRST: u64 = 1 << 30;
+/// Where the first mapping is for devices: not 0, which is what a device that was told nothing uses, nor where machines
+/// have memory: one that goes around the SMMU hits nothing.
+const FIRST: u64 = 1 << 36;
 
 /// Why an SMMU cannot be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,7 +83,15 @@ pub enum SmmuError {
     NoMemory,
     /// A stream that the table does not have.
     NoStream(u32),
+    /// Memory was not mapped.
+    Map(MapError),
 }
+
+/// Memory of an SMMU's queues and stream table, and of its page tables: for some GiB in blocks, and a few dozen odd ends.
+const QUEUE_MEMORY: usize = 128 << 10;
+const TABLE_MEMORY: usize = 256 << 10;
+/// What [`Smmu::take`] takes.
+pub const MEMORY: usize = QUEUE_MEMORY + TABLE_MEMORY;
 
 impl fmt::Display for SmmuError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -87,6 +100,7 @@ impl fmt::Display for SmmuError {
             Self::Unfit(a, b, c) => write!(f, "the SMMU lacks what is needed (IDR0 {a:#x}, IDR1 {b:#x}, IDR5 {c:#x})"),
             Self::Stuck => f.write_str("the SMMU does not answer"),
             Self::NoMemory => f.write_str("no memory for the SMMU's tables"),
+            Self::Map(e) => write!(f, "the SMMU maps nothing: {e}"),
             Self::NoStream(id) => write!(f, "stream {id:#x} is beyond the SMMU's table"),
         }
     }
@@ -105,6 +119,20 @@ pub struct SmmuEvent {
     pub address: u64,
 }
 
+impl fmt::Display for SmmuEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, stream, address } = self;
+        let what = match kind {
+            0x02 | 0x04 => "no such stream",
+            0x10 => "nothing is mapped there",
+            0x11 | 0x12 => "no such address",
+            0x13 => "no permission",
+            _ => "its tables are wrong",
+        };
+        write!(f, "SMMUv3: stream {stream:#x} refused at {address:#x}: {what} (event {kind:#x})")
+    }
+}
+
 /// An SMMU that is on: devices reach what was mapped.
 pub struct Smmu<R> {
     registers: R,
@@ -119,6 +147,15 @@ pub struct Smmu<R> {
 }
 
 impl<R: Registers> Smmu<R> {
+    /// [`Smmu::new`], with [`MEMORY`] bytes of `arena`.
+    ///
+    /// # Errors
+    /// [`SmmuError`].
+    pub fn take(registers: R, arena: &mut Arena) -> Result<Self, SmmuError> {
+        let mut queues = arena.dma(QUEUE_MEMORY).ok_or(SmmuError::NoMemory)?;
+        Self::new(registers, &mut queues, arena.dma(TABLE_MEMORY).ok_or(SmmuError::NoMemory)?)
+    }
+
     /// Takes the SMMU at `registers` over and switches it on, with memory of `area`, which it reaches untranslated: from
     /// now on no device reaches anything. `tables` is for page tables.
     ///
@@ -191,18 +228,32 @@ impl<R: Registers> Smmu<R> {
         self.forget()
     }
 
+    /// Whether it refused something since [`Smmu::poll_events`]: a look at memory, no register. (An event's kind is never 0.)
+    #[inline]
+    #[must_use]
+    pub fn has_events(&self) -> bool {
+        let [what, ..] = self.events.read(self.consumed as u16);
+        what as u8 != 0
+    }
+
     /// What it refused since the last time, oldest first, a queue's worth at the most.
     pub fn poll_events(&mut self, mut each: impl FnMut(SmmuEvent)) {
         let wrap = QUEUE * 2 - 1;
-        let produced = self.registers.read32(reg::EVENTQ_PROD) & wrap;
-        // A device's index is not trusted further than that.
+        let index = self.registers.read32(reg::EVENTQ_PROD);
+        let produced = index & wrap;
+        // A device's index is not trusted further than that, nor that something is behind it.
         for _ in 0..produced.wrapping_sub(self.consumed) & wrap {
             barrier::read();
             let [what, _, address, _] = self.events.read(self.consumed as u16);
+            self.events.write(self.consumed as u16, [0; 4]);
             self.consumed = (self.consumed + 1) & wrap;
-            each(SmmuEvent { kind: what as u8, stream: (what >> 32) as u32, address });
+            if what as u8 != 0 {
+                each(SmmuEvent { kind: what as u8, stream: (what >> 32) as u32, address });
+            }
         }
-        self.registers.write32(reg::EVENTQ_CONS, self.consumed);
+        // Before they are the SMMU's again; that some found no room is known then (OVFLG, OVACKFLG).
+        barrier::full();
+        self.registers.write32(reg::EVENTQ_CONS, self.consumed | index & OVERFLOW);
     }
 
     fn control(&self, value: u32) -> Result<(), SmmuError> {
@@ -251,7 +302,7 @@ fn describe(context: &DmaPiece, root: IoAddr, oas: u32) {
 }
 
 impl<R: Registers> IoSpace for Smmu<R> {
-    /// Offset-mapped, upwards from 1 GiB; the offset within 2 MiB stays, so that blocks of that size are used.
+    /// Offset-mapped, upwards from 64 GiB; the offset within 2 MiB stays, so that blocks of that size are used.
     fn map(&mut self, pa: u64, len: u64) -> Result<IoAddr, MapError> {
         super::table::check(pa, len)?;
         const BLOCK: u64 = 2 << 20;

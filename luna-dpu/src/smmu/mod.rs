@@ -6,8 +6,15 @@
 //!
 //! Of the architecture (Arm IHI 0070) as much is here as a DPU without an operating system needs: a linear stream table,
 //! one context with stage 1 tables shared by all devices, a command queue that is waited for, an event queue that is read.
-//! Absent: stage 2 (QEMU 7.2 has none either), several contexts, unmapping (memory of zones and rings is never given
-//! back), interrupts, ATS, PRI.
+//! Absent: two-level stream tables, stage 2, several contexts (what is mapped for one device is mapped for each that is
+//! attached), unmapping (memory of zones and rings is never given back), interrupts (a core looks: `machine::Reach`), ATS,
+//! PRI.
+//!
+//! What it was tried with is QEMU 7.2's. That has no stage 2, no ATS, PRI, substreams or message interrupts; it never
+//! stalls an access, but ends it; it is coherent, whatever the attributes say; an access that it refuses reads as nothing
+//! and writes nothing, and the device is not told, so that the event is all there is to see. On `virt` it is in the way of PCI
+//! bus 0 only, not of virtio over MMIO, and of a virtio device only with `iommu_platform=on` (`ACCESS_PLATFORM`): others
+//! use physical addresses as if there were none.
 
 mod device;
 mod table;
@@ -21,7 +28,7 @@ use core::fmt;
 
 use luna_core::zbuf::IoAddr;
 
-pub use device::{LEN, Smmu, SmmuError, SmmuEvent};
+pub use device::{LEN, MEMORY, Smmu, SmmuError, SmmuEvent};
 pub use table::MapError;
 
 /// Where devices find memory.

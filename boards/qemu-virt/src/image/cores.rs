@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use aarch64_rt::{Stack, start_core};
 use luna_core::nic::NicQueue as _;
 use luna_core::time::Clock as _;
-use luna_core::zbuf::{Pool, ZoneLayout};
+use luna_core::zbuf::{Pool, ZONE_SIZE, ZoneLayout};
 use luna_dpu::arena::Arena;
 use luna_dpu::control::NetArgs;
 use luna_dpu::devicetree::{Conduit, DeviceTree, MAX_CORES};
@@ -20,22 +20,23 @@ use luna_dpu::virtio::ring::Node as Descriptor;
 use luna_dpu::{Tables, TickClock, machine, say};
 use smccc::{Hvc, Smc, psci};
 
-use super::{RX_SIZE, TX_SIZE, give_up};
+use super::{RX_SIZE, Reach, TX_SIZE, give_up};
 
 /// Connections of one core, and what its stack keeps for them.
 static TABLES: [Tables<64, 128, 2048, 2048, 256>; MAX_CORES] = [const { Tables::new() }; MAX_CORES];
 const SESSIONS: usize = 16;
 const CALLS: usize = 64;
 /// 2 MiB zones: received frames, headers, payload of the benchmark's.
-const RX_ZONES: usize = 4;
+pub(super) const RX_ZONES: usize = 4;
 const HEADER_ZONES: usize = 1;
 const PAYLOAD_ZONES: usize = 2;
 /// Objs: a frame and virtio's header; a frame's headers with what is copied behind them; payload.
 const RX_OBJ: ZoneLayout = ZoneLayout { obj_size: 2048, prefix: 64 };
 const HEADER_OBJ: ZoneLayout = ZoneLayout { obj_size: 704, prefix: 64 };
 const PAYLOAD_OBJ: u32 = 16 << 10;
-/// Memory of one core, zones' alignment included.
-const CORE_MEMORY: usize = (RX_ZONES + HEADER_ZONES + PAYLOAD_ZONES + 1) << 21 | 1 << 20;
+/// Memory of one core: what its NIC queue reaches, and everything else.
+pub(super) const PACKETS: usize = (RX_ZONES + HEADER_ZONES + PAYLOAD_ZONES) * ZONE_SIZE;
+pub(super) const PRIVATE: usize = 1 << 20;
 /// Pages of a further core's stack.
 const STACK_PAGES: usize = 24;
 
@@ -49,6 +50,8 @@ static FAILED: AtomicU32 = AtomicU32::new(0);
 pub(super) struct Work {
     pub(super) id: u8,
     pub(super) pair: QueuePair<Mmio>,
+    /// Memory for frames; other memory.
+    pub(super) packets: Arena,
     pub(super) arena: Arena,
     pub(super) settings: Settings,
     pub(super) net: NetArgs,
@@ -61,22 +64,17 @@ pub(super) fn rss_key(seed: &[u8; 32]) -> [u8; 40] {
     core::array::from_fn(|i| seed[i % 32].rotate_left(i as u32 / 32 * 3))
 }
 
-/// Starts a core for every pair but the first, and does the first's work here.
+/// Starts a core for every pair but the first, and does the first's work here, `reach` under its eyes.
 pub(super) fn run<const N: usize>(
     tree: &DeviceTree<'_>,
     pairs: heapless::Vec<QueuePair<Mmio>, N>,
-    mut work: impl FnMut(u8, Arena, QueuePair<Mmio>) -> Work,
-    mut arena: Arena,
+    reach: Reach,
+    mut work: impl FnMut(u8, QueuePair<Mmio>) -> Work,
 ) -> ! {
-    let count = pairs.len();
-    if tree.cores.len() < count {
-        give_up(format_args!("{count} cores are wanted, and there are {}", tree.cores.len()));
-    }
-    RUNNING.store(count as u32, Ordering::Release);
+    RUNNING.store(pairs.len() as u32, Ordering::Release);
     let mut first = None;
     for (i, pair) in pairs.into_iter().enumerate() {
-        let Some(part) = arena.split(CORE_MEMORY) else { give_up(format_args!("no memory for core {i}")) };
-        let work = work(i as u8, part, pair);
+        let work = work(i as u8, pair);
         if i == 0 {
             first = Some(work);
             continue;
@@ -84,7 +82,7 @@ pub(super) fn run<const N: usize>(
         let Some(&core) = tree.cores.get(i) else { continue };
         // SAFETY: element `i` of the stacks, which this call alone gives away, once.
         let stack = unsafe { (&raw mut STACKS).cast::<Stack<STACK_PAGES>>().add(i) };
-        let begin = move || node(work);
+        let begin = move || node(work, None);
         // SAFETY: a static stack that is used for nothing else, mapped by the table that the core starts with.
         let started = unsafe {
             match tree.psci {
@@ -98,17 +96,17 @@ pub(super) fn run<const N: usize>(
         }
     }
     match first {
-        Some(work) => node(work),
+        Some(work) => node(work, Some(reach)),
         None => give_up(format_args!("no queue")),
     }
     machine::exit(0)
 }
 
 /// A core's work, to its end; the last core's end is the image's.
-fn node(work: Work) {
+fn node(work: Work, reach: Option<Reach>) {
     machine::enable_simd();
     let id = work.id;
-    let good = match open(work) {
+    let good = match open(work, reach) {
         Ok(report) => {
             machine::tell(id, &report);
             matches!(report.ending, Ending::Bench(_) | Ending::Served)
@@ -154,19 +152,23 @@ pub(super) fn pair(mut arena: Arena, settings: Settings, hz: u64) -> ! {
                 report.copied
             );
             say!("a connection takes {stack} bytes in the stack and {session} in its session");
-            say!("a core takes {} bytes of tables and {CORE_MEMORY} of other memory", size_of_val(&TABLES[0]));
+            let tables = size_of_val(&TABLES[0]);
+            say!("a core takes {tables} bytes of tables, {PACKETS} for frames and {PRIVATE} of other memory");
             machine::exit(0)
         }
         Err(e) => give_up(format_args!("{e}")),
     }
 }
 
-fn open(work: Work) -> Result<NodeReport, &'static str> {
-    let Work { id, pair, mut arena, settings, net, mut seed, hz } = work;
-    // One stretch: a zone's alignment is paid once.
-    let regions = arena.zones(RX_ZONES + HEADER_ZONES + PAYLOAD_ZONES).ok_or("no memory for frames")?;
-    let (rx, rest) = regions.split_off_front(RX_ZONES).map_err(|_| "no zones")?;
-    let (header, payload) = rest.split_off_front(HEADER_ZONES).map_err(|_| "no zones")?;
+fn open(work: Work, mut reach: Option<Reach>) -> Result<NodeReport, &'static str> {
+    let Work { id, pair, mut packets, mut arena, settings, net, mut seed, hz } = work;
+    let mut rx = packets.split(RX_ZONES * ZONE_SIZE, ZONE_SIZE).ok_or("no memory for frames")?;
+    if let Some(reach) = &reach {
+        rx = reach.astray(rx).map_err(|_| "nowhere to stray to")?;
+    }
+    let rx = rx.zones(RX_ZONES).ok_or("no memory for frames")?;
+    let header = packets.zones(HEADER_ZONES).ok_or("no memory for frames")?;
+    let payload = packets.zones(PAYLOAD_ZONES).ok_or("no memory for frames")?;
     let mut pool = |region, layout| {
         let pool = Pool::new(region, layout).map_err(|_| "objs of a size that cannot be")?;
         arena.put(pool).map(|pool| &*pool).ok_or("no memory")
@@ -189,7 +191,7 @@ fn open(work: Work) -> Result<NodeReport, &'static str> {
         say!("core {id}: {e}");
         "no node"
     })?;
-    say!("core {id}: {} KiB left of its {} KiB", arena.left() >> 10, CORE_MEMORY >> 10);
+    say!("core {id}: {} KiB left of its {} KiB", arena.left() >> 10, PRIVATE >> 10);
     let nap = if settings.nap { super::nap(id) } else { None };
     let mut idler = Idler::new(nap, hz);
     let mut fault = None;
@@ -198,7 +200,12 @@ fn open(work: Work) -> Result<NodeReport, &'static str> {
         |queue, until| {
             let queue = queue.inner().inner();
             fault = queue.fault().map(|fault| (fault, queue.faults()));
-            if idler.idle(queue.stats().rx_frames, until.since(clock.now())) {
+            let frames = queue.stats().rx_frames;
+            if reach.as_mut().is_some_and(|reach| reach.strayed(frames)) {
+                // Whatever the other cores do.
+                give_up(format_args!("a device reached for memory that is not its own"));
+            }
+            if idler.idle(frames, until.since(clock.now())) {
                 queue.nudge();
             }
             fault.is_none()

@@ -1,11 +1,10 @@
-//! What is behind PCIe, and random numbers from the best source.
+//! What is behind PCIe.
 
-use luna_dpu::dma::DmaArea;
 use luna_dpu::e1000e::{DEVICE_ID, Device, VENDOR_ID};
 use luna_dpu::mmio::Mmio;
-use luna_dpu::pci::{DeviceFunction, Ecam, PciRoot, Window, enable};
-use luna_dpu::virtio::{AnyTransport, DeviceType, PciTransport, Transport as _, pci_device_type, random_seed};
-use luna_dpu::{machine, say};
+use luna_dpu::pci::{Ecam, PciRoot, Window, enable, requester};
+use luna_dpu::say;
+use luna_dpu::virtio::{AnyTransport, DeviceType, PciTransport, Transport as _, pci_device_type};
 
 use super::device;
 
@@ -42,7 +41,7 @@ pub(super) fn find() -> Devices {
         if e1000e && found.nic.is_none() {
             let Some((address, len)) = bars[0] else { continue };
             match Device::reset(device(address as usize, len)) {
-                Ok(nic) => found.nic = Some((nic, requester(function))),
+                Ok(nic) => found.nic = Some((nic, requester(function).into())),
                 Err(e) => say!("PCI function {function}: {e}"),
             }
         } else if let Some(kind) = virtio.filter(|kind| *kind == DeviceType::ENTROPY) {
@@ -55,36 +54,4 @@ pub(super) fn find() -> Devices {
         }
     }
     found
-}
-
-/// A function's requester ID.
-fn requester(function: DeviceFunction) -> u32 {
-    u32::from(function.bus) << 8 | u32::from(function.device) << 3 | u32::from(function.function)
-}
-
-/// 32 unpredictable bytes: of the core, of virtio-rng, of whoever made the device tree; else a constant, and it says so.
-pub(super) fn seed(entropy: Option<AnyTransport<Mmio>>, area: &mut DmaArea, tree: Option<[u8; 32]>) -> [u8; 32] {
-    let mut seed = [0; 32];
-    if machine::hardware_random(&mut seed) {
-        say!("entropy: RNDR");
-        return seed;
-    }
-    match entropy.map(|device| random_seed(device, area, &mut Default::default())) {
-        Some(Ok(seed)) => {
-            say!("entropy: virtio-rng");
-            return seed;
-        }
-        Some(Err(e)) => say!("virtio-rng: {e}"),
-        None => {}
-    }
-    if let Some(seed) = tree {
-        say!("entropy: the device tree's rng-seed");
-        return seed;
-    }
-    say!("************************************************************************");
-    say!("WARNING: NO ENTROPY. Sequence numbers and ports can be guessed; give this");
-    say!("machine RNDR, virtio-rng or /chosen/rng-seed before it meets a network.");
-    say!("************************************************************************");
-    let mixed = machine::counter() ^ 0x6c75_6e61;
-    core::array::from_fn(|i| mixed.rotate_left(8 * i as u32) as u8 ^ i as u8)
 }

@@ -7,16 +7,17 @@ mod start;
 use core::ptr::{self, NonNull};
 
 use aarch64_rt::{entry, exception_handlers};
-use luna_core::zbuf::{Pool, ZoneLayout};
+use luna_core::nic::NicQueue as _;
+use luna_core::zbuf::{Pool, ZONE_SIZE, ZoneLayout};
 use luna_dpu::arena::Arena;
 use luna_dpu::control::NetArgs;
 use luna_dpu::devicetree::DeviceTree;
 use luna_dpu::dma::Coherent;
 use luna_dpu::e1000e::{QueueMemory, Slot};
-use luna_dpu::machine::{self, Exceptions, ExitBy, console};
+use luna_dpu::machine::{self, Exceptions, ExitBy, Reach, console};
 use luna_dpu::mmio::Mmio;
 use luna_dpu::node::{Die, Ending, Node, NodeParts, NodeReport, Sessions, Settings};
-use luna_dpu::smmu::{self, IoSpace as _, Smmu};
+use luna_dpu::smmu::{self, SmmuError};
 use luna_dpu::{Tables, TickClock, say};
 
 exception_handlers!(Exceptions);
@@ -27,13 +28,10 @@ const SMMU: usize = 0x6005_0000;
 const MTU: u16 = 1500;
 /// Descriptors of each of the NIC's rings.
 const RING_SIZE: usize = 256;
-/// Memory of control structures, which devices reach where it is: the entropy device's ring, the SMMU's queues and tables.
-const CONTROL: usize = 1 << 20;
-const CONTROL_RINGS: usize = 64 << 10;
-const SMMU_QUEUES: usize = 128 << 10;
-const SMMU_TABLES: usize = 256 << 10;
-/// Memory that the NIC reaches: rings and packets.
-const SHARED: usize = (RX_ZONES + HEADER_ZONES + PAYLOAD_ZONES + 2) << 21;
+/// The entropy device's rings.
+const ENTROPY_RINGS: usize = 64 << 10;
+/// Memory that the NIC reaches: packets and rings.
+const PACKETS: usize = (RX_ZONES + HEADER_ZONES + PAYLOAD_ZONES) * ZONE_SIZE;
 const RINGS: usize = 64 << 10;
 /// Connections, and what the stack keeps for them.
 static TABLES: Tables<64, 128, 2048, 2048, 256> = Tables::new();
@@ -83,7 +81,7 @@ fn main(_: u64, _: u64, _: u64, _: u64) -> ! {
         Some(Die::Panic) => panic!("asked to panic"),
         // SAFETY: nothing is mapped there: this ends in the exception handler.
         Some(Die::Fault) => unsafe { ptr::without_provenance_mut::<u32>(0x80_0000_0000).write_volatile(1) },
-        None => {}
+        Some(Die::Stray) | None => {}
     }
     match run(&tree, settings, net, hz) {
         Ok(report) => {
@@ -94,84 +92,52 @@ fn main(_: u64, _: u64, _: u64, _: u64) -> ! {
     }
 }
 
-/// RAM behind the image, in three parts: for control structures, for what the NIC reaches, for everything else.
-struct Memory {
-    control: Arena,
-    shared: (usize, usize),
-    private: Arena,
-}
-
-fn memory(tree: &DeviceTree<'_>) -> Option<Memory> {
+/// RAM behind the image.
+fn memory(tree: &DeviceTree<'_>) -> Option<Arena> {
     let (start, len) = tree.memory;
     let end = (start.saturating_add(len)).min((map::RAM + map::RAM_LEN) as u64) as usize;
     let first = (&raw const dma_region).addr();
-    let private = first + CONTROL + SHARED;
-    if start as usize != map::RAM || end <= private {
+    if start as usize != map::RAM || end <= first {
         return None;
     }
     say!("memory {} MiB at {start:#x}, image ends at {first:#x}", len >> 20);
-    // SAFETY: parts of the RAM behind everything that the linker placed, which do not overlap, mapped as normal memory;
-    // devices see them where they are, or (the private part, where there is an SMMU) not at all.
-    unsafe {
-        Some(Memory {
-            control: Arena::new(pointer(first)?, CONTROL, 0),
-            shared: (first + CONTROL, SHARED),
-            private: Arena::new(pointer(private)?, end - private, 0),
-        })
-    }
-}
-
-fn pointer(address: usize) -> Option<NonNull<u8>> {
-    NonNull::new(ptr::with_exposed_provenance_mut(address))
-}
-
-/// Lets the device with this stream identifier reach the shared memory, through the SMMU where there is one.
-fn share((start, len): (usize, usize), stream: u32, control: &mut Arena) -> Result<Arena, &'static str> {
-    let no_memory = "no memory for the SMMU";
-    let mut queues = control.dma(SMMU_QUEUES).ok_or(no_memory)?;
-    let tables = control.dma(SMMU_TABLES).ok_or(no_memory)?;
-    let whole = start as u64;
-    let io = match Smmu::new(device(SMMU, smmu::LEN), &mut queues, tables) {
-        Ok(mut smmu) => {
-            let io = smmu.map(whole, len as u64).map_err(|e| {
-                say!("SMMU: {e}");
-                "the SMMU maps nothing"
-            })?;
-            smmu.attach(stream).map_err(|e| {
-                say!("{e}");
-                "the SMMU refuses the network device"
-            })?;
-            say!(
-                "SMMUv3: stream {stream:#x} reaches {} KiB at {:#x} as {:#x}, and nothing else",
-                len >> 10,
-                whole,
-                io.0
-            );
-            io.0
-        }
-        // The machine may lack one; then devices reach everything.
-        Err(e) => {
-            say!("{e}: devices reach all memory");
-            whole
-        }
-    };
-    let base = pointer(start).ok_or(no_memory)?;
-    // SAFETY: RAM that `memory` set apart; devices see it where it was just mapped.
-    Ok(unsafe { Arena::new(base, len, io.wrapping_sub(whole)) })
+    let base = NonNull::new(ptr::with_exposed_provenance_mut(first))?;
+    // SAFETY: RAM behind everything that the linker placed, mapped as normal memory; devices see it where it is.
+    Some(unsafe { Arena::new(base, end - first, 0) })
 }
 
 fn run(tree: &DeviceTree<'_>, settings: Settings, net: NetArgs, hz: u64) -> Result<NodeReport, &'static str> {
-    let Memory { mut control, shared, private: mut arena } = memory(tree).ok_or("RAM has no room behind the image")?;
-    let mut early = control.dma(CONTROL_RINGS).ok_or("no memory for rings")?;
+    let mut arena = memory(tree).ok_or("RAM has no room behind the image")?;
     let devices = devices::find();
     let (nic, stream) = devices.nic.ok_or("no e1000e network device (-device e1000e)")?;
-    let seed = devices::seed(devices.entropy, &mut early, tree.seed);
+    let early = arena.dma(ENTROPY_RINGS).ok_or("no memory for rings")?;
+    let seed = machine::seed(devices.entropy.map(|device| (device, early)), tree.seed);
     say!("network device: e1000e over PCIe, {}", nic.mac());
-    let mut packets = share(shared, stream, &mut control)?;
+    let smmu = |e: SmmuError| {
+        say!("{e}");
+        "the SMMU does not do its work"
+    };
+    let mut reach = match Reach::through(device(SMMU, smmu::LEN), &mut arena) {
+        // The machine may lack one.
+        Err(e @ SmmuError::Absent) => {
+            say!("{e}: devices reach all memory");
+            Reach::default()
+        }
+        other => other.map_err(smmu)?,
+    };
+    let memory = arena.split(PACKETS + RINGS, ZONE_SIZE).ok_or("no memory for frames")?;
+    // SAFETY: the machine's PCIe is behind its SMMU, which knows functions by their requester IDs.
+    let mut packets = unsafe { reach.of("network", Some(stream), memory) }.map_err(smmu)?;
+    let mut rx = packets.split(RX_ZONES * ZONE_SIZE, ZONE_SIZE).ok_or("no memory for frames")?;
+    if settings.die == Some(Die::Stray) {
+        let nowhere = |_| "nowhere to stray to";
+        reach.lay_canary(arena.split(RX_ZONES * ZONE_SIZE, ZONE_SIZE)).map_err(nowhere)?;
+        rx = reach.astray(rx).map_err(nowhere)?;
+    }
+    let rx = rx.zones(RX_ZONES).ok_or("no memory for frames")?;
+    let header = packets.zones(HEADER_ZONES).ok_or("no memory for frames")?;
+    let payload = packets.zones(PAYLOAD_ZONES).ok_or("no memory for frames")?;
     let mut rings = packets.dma(RINGS).ok_or("no memory for rings")?;
-    let regions = packets.zones(RX_ZONES + HEADER_ZONES + PAYLOAD_ZONES).ok_or("no memory for frames")?;
-    let (rx, rest) = regions.split_off_front(RX_ZONES).map_err(|_| "no zones")?;
-    let (header, payload) = rest.split_off_front(HEADER_ZONES).map_err(|_| "no zones")?;
     let mut pool = |region, size| {
         let pool = Pool::new(region, ZoneLayout::plain(size)).map_err(|_| "objs of a size that cannot be")?;
         arena.put(pool).map(|pool| &*pool).ok_or("no memory for pools")
@@ -194,15 +160,20 @@ fn run(tree: &DeviceTree<'_>, settings: Settings, net: NetArgs, hz: u64) -> Resu
         "no node"
     })?;
     say!("core 0: {} KiB left", arena.left() >> 10);
-    let mut faults = Default::default();
+    let (mut faults, mut strayed) = (Default::default(), false);
     let report = node.run(
         |event| say!("core 0: {event:?}"),
         |queue, _until| {
-            faults = queue.inner().inner().faults();
+            let queue = queue.inner().inner();
+            faults = queue.faults();
+            strayed = reach.strayed(queue.stats().rx_frames);
             core::hint::spin_loop();
-            true
+            !strayed
         },
     );
     say!("e1000e: {faults:?}");
+    if strayed {
+        return Err("a device reached for memory that is not its own");
+    }
     Ok(report)
 }
