@@ -2,6 +2,8 @@
 //!
 //! Arguments are numbers and strings, which both can format.
 
+// Where a line is in the source is where it is logged.
+#[cfg_attr(feature = "defmt", collapse_debuginfo(yes))]
 macro_rules! log_debug {
     ($text:literal $(, $arg:expr)* $(,)?) => {{
         #[cfg(feature = "defmt")]

@@ -1,13 +1,17 @@
-//! The console: lines of text on the board's UART, from any core.
+//! The console: lines of text on the board's UART, from any core; with feature `defmt`, frames that stand for them.
 
-use core::fmt::{self, Write};
+use core::fmt;
+#[cfg(not(feature = "defmt"))]
+use core::fmt::Write;
 
-use spin::Mutex;
+use spin::mutex::{SpinMutex, SpinMutexGuard};
 
 use crate::mmio::Mmio;
 use crate::pl011::Pl011;
 
-static CONSOLE: Mutex<Option<Pl011<Mmio>>> = Mutex::new(None);
+static CONSOLE: SpinMutex<Option<Pl011<Mmio>>> = SpinMutex::new(None);
+
+type Held = SpinMutexGuard<'static, Option<Pl011<Mmio>>>;
 
 /// The console of this machine.
 #[derive(Debug)]
@@ -30,6 +34,7 @@ impl Console {
     /// One line, whole: other cores wait.
     #[cold]
     #[inline(never)]
+    #[cfg(not(feature = "defmt"))]
     pub fn line(&self, text: fmt::Arguments<'_>) {
         if let Some(uart) = CONSOLE.lock().as_mut() {
             // A UART refuses nothing.
@@ -42,22 +47,67 @@ impl Console {
     #[inline(never)]
     pub fn last_line(&self, text: fmt::Arguments<'_>) {
         for _ in 0..1_000_000 {
-            if let Some(mut console) = CONSOLE.try_lock() {
-                if let Some(uart) = console.as_mut() {
-                    let _ = writeln!(uart, "{text}");
-                }
-                return;
+            if let Some(console) = CONSOLE.try_lock() {
+                return last(console, text);
             }
         }
         // SAFETY: whoever holds it is this core, further down its stack, or has had time for thousands of lines: at
         // worst two lines mingle.
         unsafe { CONSOLE.force_unlock() };
-        self.line(text);
+        last(CONSOLE.lock(), text);
+    }
+}
+
+#[cfg(not(feature = "defmt"))]
+fn last(mut console: Held, text: fmt::Arguments<'_>) {
+    if let Some(uart) = console.as_mut() {
+        let _ = writeln!(uart, "{text}");
+    }
+}
+
+/// The frame takes the lock itself.
+#[cfg(feature = "defmt")]
+fn last(console: Held, text: fmt::Arguments<'_>) {
+    drop(console);
+    defmt::error!("{}", defmt::Display2Format(&text));
+}
+
+/// What frames are made of.
+#[cfg(feature = "defmt")]
+impl Console {
+    /// Takes the lock, until [`Console::release`].
+    pub(super) fn hold(&self) {
+        core::mem::forget(CONSOLE.lock());
+    }
+
+    /// # Safety
+    /// This core holds the lock.
+    pub(super) unsafe fn release(&self) {
+        // SAFETY: by contract.
+        unsafe { CONSOLE.force_unlock() };
+    }
+
+    /// # Safety
+    /// This core holds the lock.
+    pub(super) unsafe fn put(&self, bytes: &[u8]) {
+        // SAFETY: by contract, nobody else has a reference to it.
+        if let Some(uart) = unsafe { (*CONSOLE.as_mut_ptr()).as_mut() } {
+            bytes.iter().for_each(|byte| uart.put(*byte));
+        }
     }
 }
 
 /// Prints a line on the console.
+#[cfg(not(feature = "defmt"))]
 #[macro_export]
 macro_rules! say {
     ($($arg:tt)*) => { $crate::machine::console().line(core::format_args!($($arg)*)) };
+}
+
+/// Prints a line on the console, as a frame. (Its place in the source is the caller's, which needs `defmt` for it.)
+#[cfg(feature = "defmt")]
+#[collapse_debuginfo(yes)]
+#[macro_export]
+macro_rules! say {
+    ($($arg:tt)*) => { ::defmt::info!("{}", ::defmt::Display2Format(&core::format_args!($($arg)*))) };
 }

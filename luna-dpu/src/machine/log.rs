@@ -1,14 +1,14 @@
-//! Log lines of luna-core as `defmt` frames: strings stay in the image's symbols, on the host, where `defmt-decoder` finds
-//! them. Frames leave by semihosting, byte by byte, to what the emulator or debugger shows of it; the console stays text.
+//! Log lines as `defmt` frames on the console's UART: what is always the same of a line stays in the image's symbols, on the
+//! host, where `cargo xtask dpu run --log defmt` finds it. All that the image says is in frames then, `say!` included, so
+//! that there is nothing else on the line.
+//!
+//! The console's lock is held from a frame's first byte to its last.
 
-use core::arch::asm;
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, Ordering};
 
 use defmt::Encoder;
 
-/// Who writes a frame now: one core at a time.
-static BUSY: AtomicBool = AtomicBool::new(false);
+use super::{console, counter, counter_frequency};
 
 struct Frames(UnsafeCell<Encoder>);
 
@@ -20,12 +20,14 @@ static FRAMES: Frames = Frames(UnsafeCell::new(Encoder::new()));
 #[defmt::global_logger]
 struct Logger;
 
-// SAFETY: `acquire` returns to one core at a time, until that core's `release`. Nothing interrupts a core between them.
+// Microseconds since the counter began.
+defmt::timestamp!("{=u64:us}", (u128::from(counter()) * 1_000_000 / u128::from(counter_frequency().max(1))) as u64);
+
+// SAFETY: `acquire` returns to one core at a time, until that core's `release`. Nothing interrupts a core between them but
+// an exception, which ends the image.
 unsafe impl defmt::Logger for Logger {
     fn acquire() {
-        while BUSY.swap(true, Ordering::Acquire) {
-            core::hint::spin_loop();
-        }
+        console().hold();
         // SAFETY: this core has it now.
         unsafe { (*FRAMES.0.get()).start_frame(put) };
     }
@@ -36,8 +38,10 @@ unsafe impl defmt::Logger for Logger {
 
     unsafe fn release() {
         // SAFETY: this core has had it since `acquire`.
-        unsafe { (*FRAMES.0.get()).end_frame(put) };
-        BUSY.store(false, Ordering::Release);
+        unsafe {
+            (*FRAMES.0.get()).end_frame(put);
+            console().release();
+        }
     }
 
     unsafe fn write(bytes: &[u8]) {
@@ -46,10 +50,7 @@ unsafe impl defmt::Logger for Logger {
     }
 }
 
-/// SYS_WRITEC (Arm semihosting specification, 7.13) for each byte.
 fn put(bytes: &[u8]) {
-    for byte in bytes {
-        // SAFETY: the host reads the byte; x0 may change.
-        unsafe { asm!("hlt #0xf000", inout("x0") 0x03_u64 => _, in("x1") core::ptr::from_ref(byte), options(nostack)) };
-    }
+    // SAFETY: called between `acquire` and `release`.
+    unsafe { console().put(bytes) };
 }

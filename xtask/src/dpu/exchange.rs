@@ -51,6 +51,13 @@ pub(super) struct Exchange {
     pub(super) patience: Duration,
 }
 
+/// An image, and what makes lines of its log when that is not text.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Booted<'a> {
+    pub(super) image: &'a Path,
+    pub(super) decoder: Option<&'a Path>,
+}
+
 /// What both ends say.
 #[derive(Debug)]
 pub(super) struct Exchanged {
@@ -98,7 +105,7 @@ pub(super) fn build_host() -> Result<PathBuf> {
 
 impl Exchange {
     /// Boots the image, lets the host call it, and checks what both say.
-    pub(super) fn run(&self, image: &Path, host: &Path, mut note: impl FnMut(&str)) -> Result<Exchanged> {
+    pub(super) fn run(&self, image: Booted<'_>, host: &Path, mut note: impl FnMut(&str)) -> Result<Exchanged> {
         let done = match self.peer {
             Peer::Luna => self.over_vhost(image, host, &mut note)?,
             Peer::Kernel => self.over_tap(image, host, &mut note)?,
@@ -153,7 +160,7 @@ impl Exchange {
             .args(of("--patience", self.patience.as_secs()));
     }
 
-    fn over_vhost(&self, image: &Path, host: &Path, note: &mut dyn FnMut(&str)) -> Result<Exchanged> {
+    fn over_vhost(&self, image: Booted<'_>, host: &Path, note: &mut dyn FnMut(&str)) -> Result<Exchanged> {
         let (cores, loss) = (self.cores, self.loss - self.image_loss());
         let dir = tempfile::tempdir().context("cannot make a directory")?;
         let socket = dir.path().join("vhost.sock");
@@ -171,11 +178,12 @@ impl Exchange {
             .args(&["-smp", &cores.to_string(), "-netdev", &format!("vhost-user,id=n0,chardev=c0,queues={cores}")])
             .args(&["-device", &format!("{device}{several}")])
             .append(&format!("{} tcp=datacenter peer=10.0.0.1@02:00:00:00:00:01", self.words()))
-            .boot(image)?;
+            .decoded_by(image.decoder)
+            .boot(image.image)?;
         self.gather(&mut qemu, &mut caller, None, note)
     }
 
-    fn over_tap(&self, image: &Path, host: &Path, note: &mut dyn FnMut(&str)) -> Result<Exchanged> {
+    fn over_tap(&self, image: Booted<'_>, host: &Path, note: &mut dyn FnMut(&str)) -> Result<Exchanged> {
         let tap = Tap::make()?;
         let device = match self.board {
             Board::QemuVirt => {
@@ -187,7 +195,8 @@ impl Exchange {
             .args(&["-netdev", &format!("tap,id=n0,ifname={INTERFACE},script=no,downscript=no")])
             .args(&device)
             .append(&self.words())
-            .boot_by(|program| tap.command(program), image)?;
+            .decoded_by(image.decoder)
+            .boot_by(|program| tap.command(program), image.image)?;
         qemu.wait_for_line("core 0:", START)?;
         let mut ping = tap.command("ping");
         ping.args(["-n", "-i", PING_EVERY, IMAGE]);
@@ -246,7 +255,10 @@ impl Image {
     fn of(log: &[String]) -> Self {
         let mut all = Self::default();
         for line in log {
-            let Some((_, said)) = line.strip_prefix("core ").and_then(|rest| rest.split_once(": ")) else { continue };
+            // Behind time and level, where there are such.
+            let Some((_, said)) = line.split_once("core ").and_then(|(_, rest)| rest.split_once(": ")) else {
+                continue;
+            };
             let said = said.trim_start();
             let number = |before: &str| -> Option<u64> {
                 let rest = &said[said.find(before)? + before.len()..];

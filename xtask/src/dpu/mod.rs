@@ -68,6 +68,9 @@ struct Run {
     /// Boot without a network, with these words for the image
     #[arg(long, value_name = "WORDS")]
     append: Option<String>,
+    /// How the image logs: as text, or as defmt frames that are decoded here
+    #[arg(long, default_value = "text")]
+    log: Log,
     #[command(flatten)]
     load: run::Load,
 }
@@ -81,6 +84,13 @@ struct Test {
     /// Show what both ends say
     #[arg(long)]
     verbose: bool,
+}
+
+/// What an image's UART carries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+enum Log {
+    Text,
+    Defmt,
 }
 
 /// Machines that there is an image for.
@@ -109,13 +119,22 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Verb::Run(run) => {
+            let decoder = if run.log == Log::Defmt { Some(build_decoder(run.common.board)?) } else { None };
+            let decoder = decoder.as_deref();
+            let variant = match (run.append.is_some(), decoder.is_some()) {
+                (false, false) => Variant::Serve,
+                (false, true) => Variant::ServeDefmt,
+                (true, false) => Variant::Full,
+                (true, true) => Variant::Defmt,
+            };
+            let image = build_as(&run.common, variant)?;
             let Some(words) = &run.append else {
-                let image = build_as(&run.common, Variant::Serve)?;
-                run::run(run.common.board, &image, &run.load, run.common.yes)?;
+                let image = exchange::Booted { image: &image, decoder };
+                run::run(run.common.board, image, &run.load, run.common.yes)?;
                 return Ok(ExitCode::SUCCESS);
             };
-            let image = build(&run.common)?;
-            let mut machine = qemu::Machine::of(run.common.board).append(words).boot(&image)?;
+            let machine = qemu::Machine::of(run.common.board).append(words).decoded_by(decoder);
+            let mut machine = machine.boot(&image)?;
             let status = machine.wait(Some(Duration::from_secs(600)), |line| println!("{}", line.text))?;
             Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
@@ -144,11 +163,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         }
         Verb::Test(args) => {
             let common = &args.common;
-            let small = match common.board {
-                Board::QemuVirt => Some(build_as(common, Variant::Small)?),
-                Board::SbsaRef => None,
+            let (small, defmt) = match common.board {
+                Board::QemuVirt => (
+                    Some(build_as(common, Variant::Small)?),
+                    Some((build_as(common, Variant::Defmt)?, build_decoder(common.board)?)),
+                ),
+                Board::SbsaRef => (None, None),
             };
-            let images = test::Images { small, serve: build_as(common, Variant::Serve)?, full: build(common)? };
+            let images = test::Images { small, serve: build_as(common, Variant::Serve)?, defmt, full: build(common)? };
             test::run(common.board, &images, args.case.as_deref(), args.verbose, common.yes)?;
             Ok(ExitCode::SUCCESS)
         }
@@ -168,6 +190,10 @@ enum Variant {
     Pair,
     /// The same of what is in the small image.
     SmallPair,
+    /// As `Full`, with log lines as defmt frames.
+    Defmt,
+    /// As `Serve`, likewise.
+    ServeDefmt,
 }
 
 impl Variant {
@@ -178,6 +204,8 @@ impl Variant {
             Self::Small => &["--no-default-features"],
             Self::Pair => &["--features", "pair"],
             Self::SmallPair => &["--no-default-features", "--features", "pair"],
+            Self::Defmt => &["--features", "defmt"],
+            Self::ServeDefmt => &["--no-default-features", "--features", "whole,defmt"],
         }
     }
 
@@ -197,8 +225,33 @@ impl Variant {
             Self::Small => "-small",
             Self::Pair => "-pair",
             Self::SmallPair => "-small-pair",
+            Self::Defmt => "-defmt",
+            Self::ServeDefmt => "-serve-defmt",
         }
     }
+
+    /// What the compiler is told by the environment.
+    fn environment(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            // Every level; where a line is in the source is known by its variable.
+            Self::Defmt | Self::ServeDefmt => &[("DEFMT_LOG", "debug"), ("CARGO_PROFILE_IMAGE_DEBUG", "2")],
+            _ => &[],
+        }
+    }
+}
+
+/// What makes lines of the frames that the board's image logs.
+fn build_decoder(board: Board) -> Result<PathBuf> {
+    if board == Board::SbsaRef {
+        bail!(
+            "sbsa-ref logs in plain text: its code at 1 TiB does not reach defmt's symbols, which are numbers near 0"
+        );
+    }
+    let status = cargo::cargo(&["build", "--quiet", "-p", "xtask-defmt"]).status()?;
+    if !status.success() {
+        bail!("the decoder of defmt frames does not build ({status})");
+    }
+    Ok(cargo::target_dir().join("debug/xtask-defmt"))
 }
 
 /// Installs what is missing and builds the board's image.
@@ -216,6 +269,7 @@ fn build_as(common: &Common, variant: Variant) -> Result<PathBuf> {
     if variant.is_small() {
         command.arg("-Zbuild-std-features=optimize_for_size");
     }
+    command.envs(variant.environment().iter().copied());
     let status = command.status()?;
     if !status.success() {
         bail!("the image of {package} does not build ({status})");

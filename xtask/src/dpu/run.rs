@@ -1,14 +1,13 @@
 //! `cargo xtask dpu run`: every exchange between luna-host, or the kernel, and an image; one table.
 
 use core::time::Duration;
-use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 
 use super::Board;
-use super::exchange::{self, Exchange, Exchanged, Peer};
+use super::exchange::{self, Booted, Exchange, Exchanged, Peer};
 use crate::interrupt;
 use crate::progress::Progress;
 use crate::setup;
@@ -78,7 +77,7 @@ impl Load {
 }
 
 /// Makes all exchanges, and prints the table; an error when one of them fails.
-pub(super) fn run(board: Board, image: &Path, load: &Load, yes: bool) -> Result<()> {
+pub(super) fn run(board: Board, image: Booted<'_>, load: &Load, yes: bool) -> Result<()> {
     let exchanges = load.exchanges(board)?;
     let _prepared = setup::prepare(yes)?;
     let host = exchange::build_host()?;

@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use super::Board;
-use super::exchange::{self, Exchange, Peer as Caller};
+use super::exchange::{self, Booted, Exchange, Peer as Caller};
 use super::qemu::Machine;
 use super::size;
 use crate::cargo::{cargo, target_dir};
@@ -30,6 +30,8 @@ enum Peer {
     Bench { size: u32, count: u32, depth: u16, loss: u16 },
     /// ARP and echo requests.
     Ping(u16),
+    /// ARP requests, whether or not there is an answer.
+    Knock,
 }
 
 /// One boot.
@@ -39,9 +41,12 @@ struct Case {
     nic: Nic,
     append: String,
     peer: Peer,
-    /// What the image's exit code and one of its lines must be. No code: it is stopped when the peer is done.
+    /// What the image's exit code must be, and what must be in its lines. No code: it is stopped when it has said all that
+    /// and the peer is done.
     code: Option<i32>,
-    says: &'static str,
+    says: Vec<&'static str>,
+    /// It logs in defmt frames.
+    defmt: bool,
 }
 
 /// The network device.
@@ -52,6 +57,8 @@ enum Nic {
     /// Before virtio 1.
     Legacy,
     Pci,
+    /// The same, behind an SMMUv3.
+    PciSmmu,
     E1000e,
     /// The same behind QEMU's own network, which has a DHCP server.
     E1000eDhcp,
@@ -74,6 +81,14 @@ impl Nic {
             Self::Pci => {
                 &["-device", "virtio-net-pci,netdev=n0,mac=02:00:00:00:00:02,packed=on,disable-legacy=on,romfile="]
             }
+            Self::PciSmmu => &[
+                "-machine",
+                "virt,gic-version=3,iommu=smmuv3",
+                "-device",
+                "virtio-net-pci,netdev=n0,mac=02:00:00:00:00:02,packed=on,disable-legacy=on,romfile=,iommu_platform=on",
+                "-device",
+                "virtio-rng-pci,disable-legacy=on,romfile=,iommu_platform=on",
+            ],
         }
     }
 }
@@ -82,7 +97,7 @@ const PLAIN: &str = "";
 const NET: &str = "net.addr=10.0.0.2/24 net.detect=off peer=10.0.0.1@02:00:00:00:00:01";
 
 fn case(name: &str, nic: Nic, append: &str, peer: Peer, code: Option<i32>, says: &'static str) -> Case {
-    Case { name: name.into(), machine: PLAIN, nic, append: append.into(), peer, code, says }
+    Case { name: name.into(), machine: PLAIN, nic, append: append.into(), peer, code, says: vec![says], defmt: false }
 }
 
 /// All of them. `count`s are for an emulated core.
@@ -92,15 +107,46 @@ fn cases() -> Vec<Case> {
         case("a device before virtio 1", Nic::Legacy, NET, Peer::Nobody, Some(2), "no virtio network device"),
         case("arguments that are not understood", Nic::Mmio, "size=much", Peer::Nobody, Some(2), "expected size=BYTES"),
         case("no address", Nic::Mmio, "", Peer::Nobody, Some(1), "no address"),
-        case("more cores than there are", Nic::Mmio, "cores=2", Peer::Nobody, Some(2), "cannot go on"),
+        case(
+            "more cores than there are",
+            Nic::Mmio,
+            "cores=2",
+            Peer::Nobody,
+            Some(2),
+            "2 cores are wanted, and there are 1",
+        ),
         case("a panic", Nic::None, "die=panic", Peer::Nobody, Some(101), "asked to panic"),
         case("a data abort", Nic::None, "die=fault", Peer::Nobody, Some(101), "data abort"),
         case("ARP and echo", Nic::Mmio, "net.addr=10.0.0.2/24 net.detect=off", Peer::Ping(40), None, "core 0"),
     ];
     all.push(Case {
+        machine: "-smp 2",
+        ..case(
+            "a device without the features that are needed",
+            Nic::Mmio,
+            "cores=2",
+            Peer::Nobody,
+            Some(2),
+            "cannot go on: the device lacks features that are needed",
+        )
+    });
+    all.push(Case {
+        machine: "-m 16M",
+        ..case(
+            "too little memory",
+            Nic::Mmio,
+            NET,
+            Peer::Nobody,
+            Some(2),
+            "cannot go on: no memory for the network device",
+        )
+    });
+    all.push(Case {
         machine: "-cpu max -machine virt,gic-version=3,virtualization=on",
         ..case("EL2, RNDR", Nic::None, NET, Peer::Nobody, Some(2), "EL2")
     });
+    all.extend(smmu_cases());
+    all.extend(defmt_cases());
     for (nic, transport) in [(Nic::Mmio, "MMIO"), (Nic::Pci, "PCI")] {
         for rings in ["split", "packed"] {
             for (size, count, loss) in [(4096, 400, 0), (65536, 40, 0), (4096, 300, 10)] {
@@ -158,6 +204,110 @@ fn small_cases() -> Vec<Case> {
     ]
 }
 
+/// With an SMMUv3 between memory and the NIC, and a NIC that is sent to where it must not, with and without one.
+fn smmu_cases() -> Vec<Case> {
+    let mut all = Vec::new();
+    let translated = ["SMMUv3: the network device (stream 0x8)", "SMMUv3: the entropy device", "entropy: virtio-rng"];
+    for rings in ["split", "packed"] {
+        let words = format!("{NET} rings={rings} patience=120");
+        let with = |mut case: Case| {
+            case.name = format!("PCI behind an SMMUv3, {rings} rings: {}", case.name);
+            case.says.extend(translated);
+            case
+        };
+        all.push(with(case(
+            "64 KiB requests of the image's, 1 % loss",
+            Nic::PciSmmu,
+            &format!("{words} loss=10 connect=10.0.0.1:7480 size=65536 count=40 depth=4"),
+            Peer::Serve { loss: 10 },
+            Some(0),
+            "bench completed",
+        )));
+        all.push(with(case(
+            "4 KiB requests to the image",
+            Nic::PciSmmu,
+            &format!("{words} until=1"),
+            Peer::Bench { size: 4096, count: 400, depth: 4, loss: 0 },
+            Some(0),
+            "served 4",
+        )));
+    }
+    let stray = format!("{NET} die=stray");
+    let mut refused = case(
+        "a NIC that strays: refused by the SMMU, and nothing is written",
+        Nic::PciSmmu,
+        &stray,
+        Peer::Knock,
+        Some(2),
+        "SMMUv3: stream 0x8 refused at 0x",
+    );
+    refused.says.extend(["bytes where the device was sent are as they were", "cannot go on: a device reached"]);
+    all.push(refused);
+    // What that one shows is the SMMU's doing.
+    all.push(case(
+        "a NIC that strays without an SMMU: it writes",
+        Nic::Pci,
+        &stray,
+        Peer::Knock,
+        Some(2),
+        "bytes where it must not",
+    ));
+    all
+}
+
+/// Lines of the image's and of the stack's, as frames; of an image that panics, too.
+fn defmt_cases() -> [Case; 2] {
+    let words = format!("{NET} patience=120 connect=10.0.0.1:7480 size=4096 count=40 depth=4");
+    let served = case(
+        "a log of defmt frames",
+        Nic::Pci,
+        &words,
+        Peer::Serve { loss: 0 },
+        Some(0),
+        "core 0: bench completed 40 in",
+    );
+    let panics = case(
+        "a panic as a defmt frame",
+        Nic::None,
+        "die=panic",
+        Peer::Nobody,
+        Some(101),
+        "ERROR core 0x0: panicked at",
+    );
+    let log = |case: Case, more: &[&'static str]| Case { defmt: true, says: [&case.says, more].concat(), ..case };
+    [
+        log(
+            served,
+            &[
+                " INFO  luna on qemu-virt: EL1",
+                "(luna-dpu/src/machine/tell.rs:",
+                " DEBUG connection ",
+                "(luna-core/src/stack/deliver.rs:",
+            ],
+        ),
+        log(panics, &["asked to panic", "(luna-dpu/src/machine/console.rs:"]),
+    ]
+}
+
+/// Whether these are lines of decoded frames: time, level, text, place; none is earlier than the one before.
+fn decoded(lines: &[String]) -> Result<()> {
+    let mut last = 0.0;
+    for line in lines {
+        let read = || {
+            let (time, rest) = line.trim_start().split_once(' ')?;
+            let (level, rest) = rest.split_once(' ')?;
+            let (_, place) = rest.strip_suffix(')')?.rsplit_once('(')?;
+            let (file, number) = place.rsplit_once(':')?;
+            let whole = ["DEBUG", "INFO", "ERROR"].contains(&level) && file.ends_with(".rs");
+            (whole && number.parse::<u32>().is_ok()).then(|| time.parse::<f64>().ok())?
+        };
+        let time = read().with_context(|| format!("no decoded frame: {line}"))?;
+        anyhow::ensure!(time >= last, "earlier than the line before: {line}");
+        last = time;
+    }
+    Ok(())
+}
+
 /// All of `sbsa-ref`.
 fn sbsa_cases() -> Vec<Case> {
     let serve = |loss| Peer::Serve { loss };
@@ -175,8 +325,12 @@ fn sbsa_cases() -> Vec<Case> {
             "net.addr=10.0.0.2/24 net.detect=off",
             Peer::Ping(40),
             None,
-            "SMMUv3: stream",
+            "SMMUv3: the network device (stream 0x10)",
         ),
+        Case {
+            says: vec!["SMMUv3: stream 0x10 refused at 0x", "bytes where the device was sent are as they were"],
+            ..case("a NIC that strays is refused", Nic::E1000e, &format!("{NET} die=stray"), Peer::Knock, Some(2), "")
+        },
         case("4 KiB requests of the image's", Nic::E1000e, &calls(4096, 200, 0), serve(0), Some(0), "bench completed"),
         case("64 KiB requests of the image's", Nic::E1000e, &calls(65536, 30, 0), serve(0), Some(0), "bench completed"),
         case("the same, 1 % loss", Nic::E1000e, &calls(4096, 200, 10), serve(10), Some(0), "bench completed"),
@@ -206,8 +360,9 @@ fn exchanges(board: Board) -> Vec<Exchange> {
     let mut all = Vec::new();
     for (size, rpcs) in [(4096, 2000), (65536, 200)] {
         for loss in [0, 10] {
+            all.push(exchange(Caller::Kernel, 1, size, rpcs, loss));
+            // DPDK's vhost port wants a virtio NIC.
             if board == Board::QemuVirt {
-                all.push(exchange(Caller::Kernel, 1, size, rpcs, loss));
                 all.extend([1, 2].map(|cores| exchange(Caller::Luna, cores, size, rpcs, loss)));
             }
         }
@@ -250,11 +405,15 @@ pub(super) struct Images {
     pub(super) serve: PathBuf,
     /// No more than that needs, of a board that has such an image.
     pub(super) small: Option<PathBuf>,
+    /// As `full`, with its log in defmt frames, and what decodes it.
+    pub(super) defmt: Option<(PathBuf, PathBuf)>,
 }
 
 /// Runs all cases of `board` whose name contains `filter`.
 pub(super) fn run(board: Board, images: &Images, filter: Option<&str>, verbose: bool, yes: bool) -> Result<()> {
-    let image = images.full.as_path();
+    let full = Booted { image: &images.full, decoder: None };
+    let defmt = images.defmt.as_ref().map(|(image, decoder)| Booted { image, decoder: Some(decoder) });
+    let serve = Booted { image: &images.serve, decoder: None };
     let wanted = |name: &str| filter.is_none_or(|f| name.contains(f));
     let dir = tempfile::tempdir().context("cannot make a directory for sockets")?;
     let mut outcomes = Outcomes { passed: 0, failed: Vec::new() };
@@ -266,22 +425,23 @@ pub(super) fn run(board: Board, images: &Images, filter: Option<&str>, verbose: 
     // One build serves all, where there may be DPDK.
     let _prepared = if root { Some(setup::prepare(yes)?) } else { None };
     let peer = if root { exchange::build_host()? } else { build_peer()? };
-    let cases = cases.into_iter().map(|case| (case, image));
-    let small_cases =
-        images.small.iter().flat_map(|small| small_cases().into_iter().map(move |case| (case, small.as_path())));
+    let cases = cases.into_iter().map(|case| (case, full));
+    let small = images.small.as_ref().map(|image| Booted { image, decoder: None });
+    let small_cases = small.into_iter().flat_map(|image| small_cases().into_iter().map(move |case| (case, image)));
     for (case, image) in cases.chain(small_cases).filter(|(case, _)| wanted(&case.name)) {
         let start = Instant::now();
+        let image = if case.defmt { defmt.context("no such image")? } else { image };
         let outcome = play(board, &case, image, &peer, dir.path(), verbose);
         outcomes.add(case.name, start, outcome)?;
     }
     let exchanges: Vec<_> = exchanges(board).into_iter().filter(|exchange| wanted(&exchange.title())).collect();
     let mut ignored = 0;
     let examined = |path: &Path, check: Check| check(&std::fs::read(path)?);
-    let mut checks: Vec<(&str, &Path, Check)> = Vec::new();
-    // The list of what may use atomics is qemu-virt's.
+    let mut checks: Vec<(&str, &Path, Check)> = vec![
+        ("no lock, no heap: atomics off the packet path only", &images.full, size::packet_path),
+        ("no lock, no heap, in the image that only serves", &images.serve, size::packet_path),
+    ];
     if let Some(small) = &images.small {
-        checks.push(("no lock, no heap: atomics off the packet path only", image, size::packet_path));
-        checks.push(("no lock, no heap, in the image that only serves", &images.serve, size::packet_path));
         checks.push(("the image that only serves is within its budget", &images.serve, size::serves));
         checks.push(("small: no lock, no heap", small, size::packet_path));
         checks.push(("small: 192 KiB of code and read-only data", small, size::small));
@@ -296,7 +456,7 @@ pub(super) fn run(board: Board, images: &Images, filter: Option<&str>, verbose: 
             continue;
         }
         let start = Instant::now();
-        let outcome = exchange.run(&images.serve, &peer, |_| {}).map(|done| {
+        let outcome = exchange.run(serve, &peer, |_| {}).map(|done| {
             if verbose {
                 println!("{done:#?}");
             }
@@ -322,7 +482,7 @@ fn build_peer() -> Result<PathBuf> {
     Ok(target_dir().join("release/dpu_peer"))
 }
 
-fn play(board: Board, case: &Case, image: &Path, peer: &Path, dir: &Path, verbose: bool) -> Result<()> {
+fn play(board: Board, case: &Case, image: Booted<'_>, peer: &Path, dir: &Path, verbose: bool) -> Result<()> {
     let (ours, theirs) = (dir.join("host"), dir.join("qemu"));
     // Sockets of the case before.
     _ = std::fs::remove_file(&theirs);
@@ -336,28 +496,30 @@ fn play(board: Board, case: &Case, image: &Path, peer: &Path, dir: &Path, verbos
         }
         machine = machine.args(&["-netdev", &link]).args(case.nic.args());
     }
-    let mut qemu = machine.append(&case.append).boot(image)?;
+    let mut qemu = machine.append(&case.append).decoded_by(image.decoder).boot(image.image)?;
     if case.code.is_none() {
-        qemu.wait_for_line(case.says, PATIENCE)?;
-        return finish(other.as_mut(), verbose);
+        for says in &case.says {
+            qemu.wait_for_line(says, PATIENCE)?;
+        }
+        return finish(case, other.as_mut(), verbose);
     }
-    let mut said = false;
     let mut lines = Vec::new();
-    let status = qemu.wait(Some(PATIENCE), |line| {
-        said |= line.text.contains(case.says);
-        lines.push(line.text.clone());
-    })?;
+    let status = qemu.wait(Some(PATIENCE), |line| lines.push(line.text.clone()))?;
     if verbose {
         println!("{}", lines.join("\n"));
     }
-    if status.code() != case.code || !said {
-        bail!("{status}, not {:?} with \"{}\":\n{}", case.code, case.says, lines.join("\n"));
+    let missing: Vec<_> = case.says.iter().filter(|says| !lines.iter().any(|line| line.contains(*says))).collect();
+    if status.code() != case.code || !missing.is_empty() {
+        bail!("{status}, not {:?}; missing {missing:?} in:\n{}", case.code, lines.join("\n"));
     }
-    finish(other.as_mut(), verbose)
+    if case.defmt {
+        decoded(&lines)?;
+    }
+    finish(case, other.as_mut(), verbose)
 }
 
-fn finish(peer: Option<&mut Process>, verbose: bool) -> Result<()> {
-    if let Some(peer) = peer {
+fn finish(case: &Case, peer: Option<&mut Process>, verbose: bool) -> Result<()> {
+    if let Some(peer) = peer.filter(|_| !matches!(case.peer, Peer::Knock)) {
         peer.wait_success(PATIENCE)?;
         if verbose {
             println!("{}", peer.stdout());
@@ -387,6 +549,7 @@ fn start_peer(peer: &Peer, program: &Path, ours: &Path, theirs: &Path) -> Result
             words(&[("--size", size), ("--count", count), ("--depth", depth.into()), ("--loss", loss.into())]);
         }
         Peer::Ping(count) => words(&[("--ping", count.into())]),
+        Peer::Knock => words(&[("--ping", 1)]),
     }
     Ok(Some(Process::spawn("the host's end", command)?))
 }

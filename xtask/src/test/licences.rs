@@ -1,7 +1,7 @@
 //! Licences and sources of all dependencies against `deny.toml`, from `cargo metadata`. The same file serves
 //! cargo-deny, which adds advisories; this needs nothing installed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use anyhow::{Context, Result, bail};
@@ -23,6 +23,17 @@ struct Policy {
 
 #[derive(Deserialize)]
 struct Licenses {
+    allow: Vec<String>,
+    #[serde(default)]
+    exceptions: Vec<Exception>,
+}
+
+/// What one crate may be under besides.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Exception {
+    #[serde(rename = "crate")]
+    name: String,
     allow: Vec<String>,
 }
 
@@ -64,9 +75,14 @@ pub(crate) fn check(runner: &mut Runner) -> Result<()> {
 fn compare(policy: &str, metadata: &str) -> Result<(usize, BTreeSet<String>)> {
     let policy: Policy = toml::from_str(policy).context("deny.toml")?;
     let metadata: Metadata = serde_json::from_str(metadata).context("cargo metadata")?;
-    let allowed =
-        policy.licenses.allow.iter().map(|id| Licensee::parse(id).with_context(|| format!("deny.toml: {id}")));
-    let allowed: Vec<Licensee> = allowed.collect::<Result<_>>()?;
+    let licensees = |ids: &[String]| -> Result<Vec<Licensee>> {
+        ids.iter().map(|id| Licensee::parse(id).with_context(|| format!("deny.toml: {id}"))).collect()
+    };
+    let allowed = licensees(&policy.licenses.allow)?;
+    let mut exceptions = BTreeMap::new();
+    for Exception { name, allow } in &policy.licenses.exceptions {
+        exceptions.insert(name.as_str(), licensees(allow)?);
+    }
     let complain = |package: &Package| {
         let name = format!("{} {}", package.name, package.version);
         let Some(license) = &package.license else {
@@ -75,12 +91,18 @@ fn compare(policy: &str, metadata: &str) -> Result<(usize, BTreeSet<String>)> {
         let Ok(expression) = Expression::parse_mode(license, spdx::ParseMode::LAX) else {
             return Some(format!("{name}: cannot read its licence \"{license}\""));
         };
-        if !expression.evaluate(|requirement| allowed.iter().any(|licensee| licensee.satisfies(requirement))) {
+        let besides = exceptions.get(package.name.as_str()).into_iter().flatten();
+        let may = allowed.iter().chain(besides);
+        if !expression.evaluate(|requirement| may.clone().any(|licensee| licensee.satisfies(requirement))) {
             return Some(format!("{name} is under {license}"));
         }
         let source = package.source.as_deref()?;
         let known = policy.sources.allow_registry.iter().any(|registry| source == format!("registry+{registry}"));
         (!known).then(|| format!("{name} comes from {source}"))
     };
-    Ok((metadata.packages.len(), metadata.packages.iter().filter_map(complain).collect()))
+    let mut complaints: BTreeSet<String> = metadata.packages.iter().filter_map(complain).collect();
+    // A crate that is gone takes its exception with it.
+    let unused = exceptions.keys().filter(|name| !metadata.packages.iter().any(|package| package.name == **name));
+    complaints.extend(unused.map(|name| format!("deny.toml has an exception for {name}, which nothing depends on")));
+    Ok((metadata.packages.len(), complaints))
 }

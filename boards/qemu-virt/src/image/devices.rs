@@ -39,7 +39,10 @@ pub(super) struct Devices {
 
 impl Devices {
     /// Looks behind the transports that are wanted.
-    pub(super) fn find(wanted: Transports, #[cfg_attr(not(feature = "pci"), allow(unused))] iommu: Option<&Iommu>) -> Self {
+    pub(super) fn find(
+        wanted: Transports,
+        #[cfg_attr(not(feature = "pci"), allow(unused))] iommu: Option<&Iommu>,
+    ) -> Self {
         let mut found = Self::default();
         // QEMU fills slots from the last one on.
         for slot in (0..32).rev() {

@@ -30,3 +30,19 @@ fn only_listed_registries() {
     assert!(complaints("\"MIT\"", "\"registry+https://registry\"").is_empty());
     assert_eq!(complaints("\"MIT\"", "\"git+https://elsewhere\""), ["thing 1.2.3 comes from git+https://elsewhere"]);
 }
+
+#[test]
+fn an_exception_is_for_one_crate_and_goes_with_it() {
+    let policy = |name: &str| {
+        let exception = format!("[[licenses.exceptions]]\ncrate = '{name}'\nallow = ['MPL-2.0']\n");
+        POLICY.replace("[sources]", &format!("{exception}[sources]"))
+    };
+    let of = |policy: &str| {
+        let package = r#"{"name":"thing","version":"1.2.3","license":"MPL-2.0","source":null}"#;
+        let (_, complaints) = compare(policy, &format!(r#"{{"packages":[{package}]}}"#)).unwrap();
+        complaints.into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(of(&policy("thing")), [""; 0]);
+    let gone = "deny.toml has an exception for other, which nothing depends on";
+    assert_eq!(of(&policy("other")), [gone, "thing 1.2.3 is under MPL-2.0"]);
+}
