@@ -264,7 +264,10 @@ fn build_as(common: &Common, variant: Variant) -> Result<PathBuf> {
     let toolchain = if variant.is_small() { Toolchain::find_with_sources(install)? } else { Toolchain::find(install)? };
     setup::install_missing(crate::packages::EMULATOR, common.yes)?;
     let (dir, package) = (cargo::target_dir().join("dpu"), common.board.package());
-    let mut command = toolchain.cargo(&["build", "--profile", variant.profile(), "-p", package]);
+    // A panic is a breakpoint where it happens, which the exception's report gives the address of: `addr2line` tells the
+    // line. Without that each place that may panic takes the code that says so.
+    let flags = if variant.is_small() { " -Zunstable-options -Cpanic=immediate-abort" } else { "" };
+    let mut command = toolchain.cargo_with(&["build", "--profile", variant.profile(), "-p", package], flags);
     command.args(variant.cargo_args()).arg("--target-dir").arg(&dir);
     if variant.is_small() {
         command.arg("-Zbuild-std-features=optimize_for_size");

@@ -196,7 +196,7 @@ fn small_cases() -> Vec<Case> {
             Some(0),
             "served 4",
         ),
-        case("small: a panic says where", Nic::None, "die=panic", Peer::Nobody, Some(101), "panic at boards/qemu-virt"),
+        case("small: a panic says where", Nic::None, "die=panic", Peer::Nobody, Some(101), "breakpoint"),
         case("small: a data abort", Nic::None, "die=fault", Peer::Nobody, Some(101), "data abort"),
         case("small: no DHCP", Nic::Mmio, "net.addr=dhcp", Peer::Nobody, Some(1), "no node"),
         case("small: no IPv6", Nic::Mmio, "net.addr=fd00::2/64", Peer::Nobody, Some(2), "net.addr=ADDRESS"),

@@ -98,6 +98,11 @@ impl Toolchain {
 
     /// `cargo VERB ...` for the target.
     pub(crate) fn cargo(&self, args: &[&str]) -> Command {
+        self.cargo_with(args, "")
+    }
+
+    /// The same, with flags of the compiler's beside the target's: each behind a space.
+    pub(crate) fn cargo_with(&self, args: &[&str], more: &str) -> Command {
         let mut command = match self {
             Self::Ours(target) => {
                 let mut command = cargo(args);
@@ -120,7 +125,8 @@ impl Toolchain {
         let (Self::Ours(target) | Self::OurSources(target) | Self::Debian(target, _)) = self;
         if !target.flags.is_empty() {
             let triple = target.triple.replace('-', "_").to_uppercase();
-            command.env(format!("CARGO_TARGET_{triple}_RUSTFLAGS"), format!("{}{}", target.flags, short_paths()));
+            command
+                .env(format!("CARGO_TARGET_{triple}_RUSTFLAGS"), format!("{}{}{}", target.flags, more, short_paths()));
         }
         command
     }
