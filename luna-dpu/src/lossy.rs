@@ -3,7 +3,7 @@
 use core::cell::Cell;
 
 use luna_core::nic::{Caps, NicQueue, QueueStats, RxBurst, TxMeta};
-use luna_core::zbuf::{FragRef, Pool, ZbufMut};
+use luna_core::zbuf::{FragRef, FrameHead, Pool};
 
 use crate::parts::LOSS;
 
@@ -76,7 +76,7 @@ impl<Q: NicQueue> NicQueue for Lossy<Q> {
     }
 
     #[inline(always)]
-    fn tx(&mut self, header: ZbufMut, payload: &[FragRef<'_>], meta: TxMeta) -> Result<(), ZbufMut> {
+    fn tx(&mut self, header: FrameHead, payload: &[FragRef<'_>], meta: TxMeta) -> Result<(), FrameHead> {
         if self.loses() {
             return Ok(());
         }

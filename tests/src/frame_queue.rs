@@ -5,7 +5,7 @@ use std::io::IoSlice;
 
 use luna_core::nic::{Caps, MAX_TX_FRAGS, NicQueue, QueueStats, RxBurst, RxFrame, RxMeta, TxMeta};
 use luna_core::wire::{MacAddr, RxChecksum};
-use luna_core::zbuf::{FragRef, Pool, ZbufMut};
+use luna_core::zbuf::{FragRef, FrameHead, Pool};
 
 /// What frames go through, without waiting.
 pub trait FrameIo {
@@ -71,7 +71,7 @@ impl<P: FrameIo> NicQueue for FrameQueue<P> {
         }
     }
 
-    fn tx(&mut self, header: ZbufMut, payload: &[FragRef<'_>], _: TxMeta) -> Result<(), ZbufMut> {
+    fn tx(&mut self, header: FrameHead, payload: &[FragRef<'_>], _: TxMeta) -> Result<(), FrameHead> {
         let mut pieces = heapless::Vec::<IoSlice<'_>, { MAX_TX_FRAGS + 1 }>::new();
         let bytes = payload.iter().map(|f| f.bytes().expect("no foreign memory, by our own word"));
         for piece in core::iter::once(&header[..]).chain(bytes) {

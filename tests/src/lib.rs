@@ -20,3 +20,4 @@ pub mod segments;
 pub mod sim;
 pub mod smoltcp_echo;
 pub mod sockets;
+pub mod stream_echo;

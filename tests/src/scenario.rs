@@ -94,6 +94,8 @@ impl Report {
 pub enum StackKind {
     /// Ours.
     Luna,
+    /// Ours without its RPC layer.
+    LunaStream,
     /// The smoltcp crate as its documentation has it.
     Smoltcp,
     /// The smoltcp crate driven so that it sends as few frames as Luna.
@@ -102,13 +104,14 @@ pub enum StackKind {
 
 impl StackKind {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Luna, Self::Smoltcp, Self::SmoltcpSplit];
+    pub const ALL: [Self; 4] = [Self::Luna, Self::LunaStream, Self::Smoltcp, Self::SmoltcpSplit];
 
     /// As on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Luna => "luna",
+            Self::LunaStream => "luna-stream",
             Self::Smoltcp => "smoltcp",
             Self::SmoltcpSplit => "smoltcp-split",
         }

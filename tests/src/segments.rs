@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use luna_core::nic::{Caps, NicQueue, QueueStats, RX_BURST, RxBurst, RxFrame, TxMeta};
 use luna_core::stack::{App, ConnId, Cx, Retained};
 use luna_core::time::Duration;
-use luna_core::zbuf::{Frag, FragRef, Pool, Zbuf, ZbufMut};
+use luna_core::zbuf::{Frag, FragRef, FrameHead, Pool, Zbuf};
 
 use crate::echo::STEP;
 use crate::memory;
@@ -37,7 +37,7 @@ impl NicQueue for OneByOne {
             burst.push(frame).expect("an empty burst");
         }
     }
-    fn tx(&mut self, header: ZbufMut, payload: &[FragRef<'_>], meta: TxMeta) -> Result<(), ZbufMut> {
+    fn tx(&mut self, header: FrameHead, payload: &[FragRef<'_>], meta: TxMeta) -> Result<(), FrameHead> {
         self.inner.tx(header, payload, meta)
     }
     fn flush(&mut self) {

@@ -10,7 +10,7 @@ mod lane;
 
 use super::{Caps, MAX_TSO_PAYLOAD, NicQueue, QueueStats, RxBurst, RxFrame, RxMeta, TxMeta};
 use crate::wire::{LargePacket, MacAddr, RxChecksum};
-use crate::zbuf::{FragRef, Parcel, Pool, ZbufMut};
+use crate::zbuf::{FragRef, FrameHead, Parcel, Pool};
 use lane::{Lane, Receiver, Sender};
 
 /// Slots of each ring.
@@ -274,7 +274,7 @@ impl NicQueue for MemQueue<'_, '_> {
     }
 
     #[inline(always)]
-    fn tx(&mut self, header: ZbufMut, payload: &[FragRef<'_>], meta: TxMeta) -> Result<(), ZbufMut> {
+    fn tx(&mut self, header: FrameHead, payload: &[FragRef<'_>], meta: TxMeta) -> Result<(), FrameHead> {
         if meta.segment_size != 0 {
             self.cut(&header, payload, meta.segment_size);
             return Ok(());

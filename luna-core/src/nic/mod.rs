@@ -8,7 +8,7 @@
 mod mem;
 
 use crate::wire::{MacAddr, RxChecksum};
-use crate::zbuf::{CopyCounter, FragRef, Pool, Zbuf, ZbufMut};
+use crate::zbuf::{CopyCounter, FragRef, FrameHead, Pool, Zbuf};
 
 pub use mem::{MEM_RING, MemEnd, MemLink, MemPort, MemQueue, MemQueueError};
 
@@ -264,7 +264,7 @@ pub trait NicQueue {
     ///
     /// # Errors
     /// The header, when the queue is full.
-    fn tx(&mut self, header: ZbufMut, payload: &[FragRef<'_>], meta: TxMeta) -> Result<(), ZbufMut>;
+    fn tx(&mut self, header: FrameHead, payload: &[FragRef<'_>], meta: TxMeta) -> Result<(), FrameHead>;
 
     /// Rings the doorbell for what was taken since the last time.
     fn flush(&mut self);

@@ -5,7 +5,7 @@
 
 use crate::nic::{Caps, MAX_TX_FRAGS, NicQueue, QueueStats, RxBurst, RxFrame, RxMeta, TxMeta};
 use crate::wire::{MacAddr, RxChecksum};
-use crate::zbuf::{FragRef, Pool, Zbuf, ZbufMut};
+use crate::zbuf::{FragRef, FrameHead, Pool, Zbuf, ZbufMut};
 
 /// Bytes of the Ethernet header that packets wear inside: the headroom that [`super::Sockets::input_zbuf`] wants.
 pub const HEADROOM: u32 = 14;
@@ -132,25 +132,34 @@ impl NicQueue for IpQueue<'_> {
         }
     }
 
-    fn tx(&mut self, mut header: ZbufMut, payload: &[FragRef<'_>], _: TxMeta) -> Result<(), ZbufMut> {
+    fn tx(&mut self, header: FrameHead, payload: &[FragRef<'_>], _: TxMeta) -> Result<(), FrameHead> {
         if self.is_full() {
             return Err(header);
         }
-        // Into the header's obj, which has room for a packet of the MTU.
         let head = header.len();
+        // Into the header's obj, which has room for a packet of the MTU, unless others share it.
+        let mut packet = match header.try_into_mut() {
+            Ok(packet) => packet,
+            Err(header) => {
+                let Some(mut packet) = self.pool.alloc() else { return Err(header) };
+                let Some(to) = packet.append(head) else { return Err(header) };
+                to.copy_from_slice(&header);
+                packet
+            }
+        };
         let fits = payload.iter().all(|f| {
-            let Some(to) = header.append(f.len()) else { return false };
+            let Some(to) = packet.append(f.len()) else { return false };
             f.copy_to(to) == Some(f.len() as usize)
         });
-        self.stats.tx_copied.bytes += u64::from(header.len() - head);
+        self.stats.tx_copied.bytes += u64::from(packet.len() - head);
         self.stats.tx_copied.copies += 1;
         if !fits {
             self.stats.tx_dropped += 1;
             return Ok(());
         }
         self.stats.tx_frames += 1;
-        self.stats.tx_bytes += u64::from(header.len());
-        let mut packet = header.freeze();
+        self.stats.tx_bytes += u64::from(packet.len());
+        let mut packet = packet.freeze();
         packet.trim_front(HEADROOM);
         let place = (self.tx_first + self.tx_len) % self.tx.len();
         if let Some(slot) = self.tx.get_mut(place) {

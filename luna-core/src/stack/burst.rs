@@ -6,6 +6,8 @@
 
 use core::hint::cold_path;
 
+use static_assertions::const_assert_eq;
+
 use super::Stack;
 use crate::nic::{MAX_TSO_PAYLOAD, NicQueue, TxFrags, TxMeta};
 use crate::parts::TSO;
@@ -14,10 +16,13 @@ use crate::tcp::connection::Flags;
 use crate::tcp::segments::{Segment, SegmentFlags};
 use crate::tcp::send_queue::{Cursor, PlainGather, SendQueue};
 use crate::time::Instant;
-use crate::wire::{PLAIN_HEADER_LEN, tcp_checksum, write_tcp_checksum};
+use crate::wire::{HeaderTemplate, PLAIN_HEADER_LEN, SeqNum, tcp_checksum, write_tcp_checksum};
+use crate::zbuf::{FrameHead, LEAD_LEN};
 
 /// Where TCP begins in a plain header.
 const L4: usize = 34;
+// Messages are kept behind room for a plain header.
+const_assert_eq!(LEAD_LEN, PLAIN_HEADER_LEN);
 
 /// What became of a connection's new data.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,26 +64,66 @@ fn whole_segments(unsent: u32, most: u32, mss: u32, nagle: bool) -> u32 {
     most - most % mss
 }
 
+/// Kinds of output, each a function of its own: one segment that leads, several, and frames that the device cuts.
+const LONE: u8 = 0;
+const MANY: u8 = 1;
+const LARGE: u8 = 2;
+
+/// Writes the headers.
+#[inline(always)]
+fn emit(template: &HeaderTemplate, head: &mut FrameHead, seq: SeqNum, push: bool, payload: u32) {
+    if let Some(out) = head.lead_mut() {
+        template.emit_plain(out, seq, push, payload as u16);
+    }
+}
+
+/// Works the TCP checksum out.
+#[inline(always)]
+fn finish(template: &HeaderTemplate, head: &mut FrameHead, frags: &TxFrags<'_>, payload: u32) {
+    let pseudo = template.pseudo_sum(32 + payload);
+    if let Some(out) = head.lead_mut() {
+        write_tcp_checksum(out, L4, 0);
+    }
+    let tcp = head.get(L4..).unwrap_or_default();
+    let sum = tcp_checksum(pseudo, tcp, frags.iter().map(|f| f.bytes().unwrap_or_default()));
+    if let Some(out) = head.lead_mut() {
+        write_tcp_checksum(out, L4, sum);
+    }
+}
+
 impl<Q: NicQueue> Stack<'_, Q> {
-    /// Sends what can be sent plainly.
+    /// Sends what can be sent plainly: a lone message with room for the headers before it, as most are, or whatever it is.
     #[inline(always)]
     pub(super) fn output_burst(&mut self, slot: u32) -> Burst {
-        self.burst::<false>(slot)
+        let c = self.conns.at(slot);
+        let unsent = c.send.end.distance_from(c.snd_nxt);
+        if unsent > u32::from(c.mss) {
+            self.output_many(slot)
+        } else if unsent == 0 {
+            if c.flags.fin_queued() { Burst::Rest } else { Burst::Nothing }
+        } else if c.send.leads(&self.sends) {
+            self.burst::<LONE>(slot)
+        } else {
+            self.output_many(slot)
+        }
     }
 
-    /// The same for more than a segment, over a device that cuts frames: apart, so that its registers cost nobody else.
+    /// Any number of segments. Apart, as the next one, so that their registers cost nobody else.
+    #[inline(never)]
+    fn output_many(&mut self, slot: u32) -> Burst {
+        self.burst::<MANY>(slot)
+    }
+
+    /// The same over a device that cuts frames.
     #[inline(never)]
     fn output_large(&mut self, slot: u32) -> Burst {
-        self.burst::<true>(slot)
+        self.burst::<LARGE>(slot)
     }
 
     #[inline(always)]
-    fn burst<const LARGE: bool>(&mut self, slot: u32) -> Burst {
+    fn burst<const KIND: u8>(&mut self, slot: u32) -> Burst {
         let c = self.conns.at_mut(slot);
         let (mut seq, end) = (c.snd_nxt, c.send.end);
-        if seq == end {
-            return if c.flags.fin_queued() { Burst::Rest } else { Burst::Nothing };
-        }
         if c.flags.bits() & judged().bits() != plain().bits() || !c.out_of_order.is_empty() {
             cold_path();
             return Burst::Rest;
@@ -89,7 +134,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         };
         let queue = &mut path.queue;
         let caps = queue.caps();
-        let (offload, max_frags, max_tso) = (caps.tx_checksum, caps.max_tx_frags(), caps.max_tso_payload);
+        let (offload, max_tso) = (caps.tx_checksum, caps.max_tso_payload);
         let edge = c.window_edge();
         let window = (edge.distance_from(c.rcv_nxt) >> c.rcv_scale).min(0xffff) as u16;
         let ts = (c.tsval(self.now_ms), c.ts_recent);
@@ -105,7 +150,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
             return Burst::Rest;
         }
         let mss = u32::from(c.mss);
-        if TSO && !LARGE && max_tso != 0 && end.distance_from(seq) > mss {
+        if TSO && KIND == MANY && max_tso != 0 && end.distance_from(seq) > mss {
             return self.output_large(slot);
         }
         let mut most = max_tso.min(MAX_TSO_PAYLOAD);
@@ -114,10 +159,46 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let mut at = c.send.next;
         let (first, now) = (seq, self.now);
         let mut whole = self.segments.available() > 0;
-        while whole && seq != end {
+        if KIND == LONE {
+            let unsent = end.distance_from(seq);
+            if !whole || (seq + unsent).after(limit) || unsent < mss && self.profiles.at(c.profile).nagle {
+                return Burst::Rest;
+            }
+            let Some((mut head, led, from)) = SendQueue::take_lead(&mut self.sends, at, unsent) else {
+                cold_path();
+                return Burst::Rest;
+            };
+            let mut frags = TxFrags::new();
+            let (mut sent, mut next) = (led, from);
+            if led < unsent {
+                let max_frags = queue.caps().max_tx_frags();
+                (sent, next) = SendQueue::gather_chained(&self.sends, from, unsent - led, &mut frags, max_frags);
+                sent += led;
+            }
+            stage!(self.cycles, Header);
+            emit(template, &mut head, seq, sent == unsent, sent);
+            if !offload {
+                stage!(self.cycles, Checksum);
+                finish(template, &mut head, &frags, sent);
+            }
+            let meta =
+                TxMeta { l2_len: 14, l3_len: 20, l4_len: 32, ipv6: false, offload_checksum: offload, segment_size: 0 };
+            stage!(self.cycles, DriverTx);
+            let refused = queue.tx(head, &frags, meta).is_err();
+            stage!(self.cycles, TcpOut);
+            if refused {
+                cold_path();
+                return Burst::Rest;
+            }
+            at = next;
+            seq += sent;
+            self.counters.segments_out += 1;
+        }
+        let max_frags = queue.caps().max_tx_frags();
+        while KIND != LONE && whole && seq != end {
             let unsent = end.distance_from(seq);
             let mut len = unsent.min(mss);
-            if LARGE && most > mss && unsent > mss && limit.after(seq) {
+            if KIND == LARGE && most > mss && unsent > mss && limit.after(seq) {
                 let nagle = self.profiles.at(c.profile).nagle;
                 // A device that cuts frames takes as many segments at once as there are.
                 len = len.max(whole_segments(unsent, most.min(limit.distance_from(seq)), mss, nagle));
@@ -136,24 +217,18 @@ impl<Q: NicQueue> Stack<'_, Q> {
                 cold_path();
                 break;
             }
-            let large = LARGE && sent > mss;
+            let large = KIND == LARGE && sent > mss;
             if large && sent != len && sent % mss != 0 {
                 // Too many fragments: its end would be a short segment in the middle of the stream.
                 most = sent - sent % mss;
                 continue;
             }
             stage!(self.cycles, Header);
-            if let Some(out) = header.bytes_mut().first_chunk_mut() {
-                template.emit_plain(out, seq, sent == unsent, sent as u16);
-            }
-            let mut header = header.into_buf();
+            let mut header = header.into_head();
+            emit(template, &mut header, seq, sent == unsent, sent);
             if !offload {
                 stage!(self.cycles, Checksum);
-                let pseudo = template.pseudo_sum(32 + sent);
-                write_tcp_checksum(&mut header, L4, 0);
-                let tcp = header.get(L4..).unwrap_or_default();
-                let sum = tcp_checksum(pseudo, tcp, frags.iter().map(|f| f.bytes().unwrap_or_default()));
-                write_tcp_checksum(&mut header, L4, sum);
+                finish(template, &mut header, &frags, sent);
             }
             let segment_size = if large { c.mss } else { 0 };
             let meta =

@@ -261,7 +261,7 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
         token: Option<u64>,
     ) -> Result<(), SendError> {
         let [first, second] = head;
-        let usual = token.is_none() && second.is_empty() && !first.is_empty();
+        let usual = token.is_none() && second.is_empty();
         stage!(before = self.stack.cycles, TcpOut);
         if usual && self.queue_usual(conn, first, iov) {
             stage!(self.stack.cycles; back to before);
@@ -346,7 +346,8 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
             let whole = total <= u64::from(COPY_MAX) && !foreign;
             let len = if whole { total as u32 } else { head_len as u32 };
             let Some(path) = s.paths.get_mut(usize::from(c.path)) else { return Err(SendError::Stale) };
-            let Some(mut room) = path.arena.room(path.queue.header_pool(), len) else { return Err(SendError::NoObj) };
+            let leads = c.send.all_sent() && total <= u64::from(c.mss);
+            let Some(mut room) = path.room_to_send(len, leads) else { return Err(SendError::NoObj) };
             let (first, rest) = room.bytes().split_at_mut(head[0].len());
             first.copy_from_slice(head[0]);
             let (second, rest) = rest.split_at_mut(head[1].len());

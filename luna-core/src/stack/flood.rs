@@ -89,7 +89,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
                 && let Some(out) = header.first_chunk_mut()
             {
                 flood.answer.emit(out, head, &syn, seq, tsval);
-                if p.queue.tx(header, &[], meta).is_ok() {
+                if p.queue.tx(header.into(), &[], meta).is_ok() {
                     self.counters.segments_out += 1;
                     self.counters.syn_cookies_out += 1;
                 } else {

@@ -68,7 +68,7 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
                 return queued;
             }
         }
-        self.queue_chained(conn, head, iov)
+        !head.is_empty() && self.queue_chained(conn, head, iov)
     }
 
     /// Queues `head` and `bytes`, a small message, if all is as usual. False: nothing was done.
@@ -120,7 +120,7 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
             cold_path();
             return false;
         }
-        let Some(mut to) = path.arena.room(path.queue.header_pool(), total) else {
+        let Some(mut to) = path.room_to_send(total, c.send.all_sent()) else {
             cold_path();
             return false;
         };
@@ -160,7 +160,8 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
             cold_path();
             return false;
         }
-        let Some(mut to) = path.arena.room(path.queue.header_pool(), head.len() as u32) else {
+        let leads = c.send.all_sent() && total <= usize::from(c.mss);
+        let Some(mut to) = path.room_to_send(head.len() as u32, leads) else {
             cold_path();
             return false;
         };

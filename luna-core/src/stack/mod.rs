@@ -275,8 +275,10 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
         }
         let mut frames = 0;
         let mut drained = true;
-        for path in 0..self.paths.len() {
+        let mut path = 0;
+        while path < self.paths.len() {
             drained &= self.receive(path, budget, &mut frames, app);
+            path += 1;
         }
         // A stolen CPU looks like lost acknowledgments: after a jump of the clock the waiting frames go first.
         let fire = drained || !jumped && self.put_off == 0 || self.put_off >= 8;

@@ -7,7 +7,7 @@ use super::storage::Neighbor;
 use crate::nic::NicQueue;
 use crate::parts::IPV6;
 use crate::wire::{MAX_HEADER_LEN, MacAddr};
-use crate::zbuf::Arena;
+use crate::zbuf::{Arena, Room};
 
 /// Paths of one stack.
 pub const MAX_PATHS: usize = 4;
@@ -113,6 +113,14 @@ pub(crate) fn check<Q: NicQueue>(queue: &Q, config: &PathConfig) -> Result<(), C
 }
 
 impl<Q: NicQueue> Path<Q> {
+    /// Room for `len` bytes to send: `leads`, if they are likely to begin a frame, whose headers then stand before them in the
+    /// same obj.
+    #[inline(always)]
+    pub(crate) fn room_to_send(&mut self, len: u32, leads: bool) -> Option<Room<'_>> {
+        let pool = self.queue.header_pool();
+        if leads { self.arena.leading_room(pool, len) } else { self.arena.room(pool, len) }
+    }
+
     pub(crate) fn owns(&self, ip: IpAddr) -> bool {
         self.config.addrs.iter().any(|c| c.addr == ip)
     }

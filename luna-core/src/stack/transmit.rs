@@ -147,7 +147,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let refused = {
             let lent: TxFrags<'_> = self.frags.iter().map(Frag::lend).collect();
             stage!(self.cycles, DriverTx);
-            path.queue.tx(header, &lent, meta).is_err()
+            path.queue.tx(header.into(), &lent, meta).is_err()
         };
         stage!(self.cycles; back to before);
         self.frags.clear();
@@ -268,7 +268,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         finish_checksum(template, &mut header, &[], tcp_header_len as u32, shim.len(), offload);
         let meta = meta(template, tcp_header_len, ipv6, vlan, offload);
         stage!(self.cycles, DriverTx);
-        let refused = path.queue.tx(header, &[], meta).is_err();
+        let refused = path.queue.tx(header.into(), &[], meta).is_err();
         stage!(self.cycles; back to before);
         if refused {
             self.counters.tx_queue_full += 1;

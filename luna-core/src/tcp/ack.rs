@@ -77,7 +77,7 @@ impl Connection {
     #[inline(always)]
     fn free_acked(&mut self, segments: &mut Segments<'_>, sends: &SendEntries<'_>, ack: SeqNum) -> Option<Instant> {
         let only = self.segments.head;
-        if only == self.segments.tail && only != NIL && segments.at(only).end() == ack {
+        if only == self.segments.tail && only != NIL && ack == self.snd_nxt {
             // One burst is under way, and all of it is acknowledged: so it is where a request waits for its answer.
             let &Segment { sent_at, flags, .. } = segments.at(only);
             self.segments = SegmentList::default();

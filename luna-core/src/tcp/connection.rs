@@ -366,13 +366,19 @@ impl Connection {
     /// only by what is worth a segment (§3.8.6.2.2).
     #[inline(always)]
     pub(crate) fn window_edge(&self) -> SeqNum {
-        let room = self.rcv_budget.saturating_sub(self.rcv_held) / 2;
-        // Whole units of the scale, or the field would promise less than is meant.
-        let window = if room >= self.rcv_wnd { self.rcv_wnd } else { room >> self.rcv_scale << self.rcv_scale };
+        // With nothing held there is room for the largest window: see `fit_window`.
+        let window = if self.rcv_held == 0 { self.rcv_wnd } else { self.window_left() };
         let edge = self.rcv_nxt + window;
         // What is worth a segment is never more than a full one.
         let step = edge - self.rcv_adv;
         if step >= self.worthwhile_window(1) as i32 { edge } else { self.rcv_adv }
+    }
+
+    #[inline(always)]
+    fn window_left(&self) -> u32 {
+        let room = self.rcv_budget.saturating_sub(self.rcv_held) / 2;
+        // Whole units of the scale, or the field would promise less than is meant.
+        if room >= self.rcv_wnd { self.rcv_wnd } else { room >> self.rcv_scale << self.rcv_scale }
     }
 
     /// FIN is queued and was not sent.

@@ -11,7 +11,7 @@ use crate::parts::FOREIGN;
 use crate::slab::{NIL, Node, Slab};
 use crate::stack::Released;
 use crate::wire::SeqNum;
-use crate::zbuf::{Arena, CopyCounter, Frag, Fresh, Pool, Room, ZbufMut, drain_all};
+use crate::zbuf::{Arena, CopyCounter, Frag, FrameHead, Fresh, LEAD_LEN, Pool, Room, ZbufMut, drain_all};
 
 /// A fragment in a send queue.
 #[derive(Debug, Default)]
@@ -191,6 +191,12 @@ impl SendQueue {
         self.end.distance_from(self.head_seq)
     }
 
+    /// Whether nothing waits to be sent: what is queued next begins a frame.
+    #[inline(always)]
+    pub(crate) fn all_sent(&self) -> bool {
+        self.next.entry == NIL
+    }
+
     /// Bytes queued and not acknowledged, with `una` acknowledged.
     pub(crate) fn unacked(&self, una: SeqNum) -> u32 {
         // SYN and FIN are not in it.
@@ -343,6 +349,27 @@ impl SendQueue {
         Ok((len - room, Cursor { entry, offset }))
     }
 
+    /// Whether what is sent next has room for headers before it.
+    #[inline(always)]
+    pub(crate) fn leads(&self, pool: &SendEntries<'_>) -> bool {
+        let Cursor { entry, offset } = self.next;
+        offset == 0 && entry != NIL && pool.at(entry).frag.as_ref().is_some_and(Frag::leads)
+    }
+
+    /// Of the entry at `at`, whose room for headers was seen by [`SendQueue::leads`]: the head of a frame with at most `len` of
+    /// its bytes, how many, and what is behind them.
+    #[inline(always)]
+    pub(crate) fn take_lead(pool: &mut SendEntries<'_>, at: Cursor, len: u32) -> Option<(FrameHead, u32, Cursor)> {
+        debug_assert!(at.offset == 0 && at.entry != NIL);
+        let e = pool.at_mut(at.entry);
+        let frag = e.frag.as_mut()?;
+        let head = frag.take_lead(len)?;
+        let n = head.len() - LEAD_LEN as u32;
+        let behind =
+            if n == frag.len() { Cursor { entry: e.next, offset: 0 } } else { Cursor { entry: at.entry, offset: n } };
+        Some((head, n, behind))
+    }
+
     /// As [`SendQueue::gather`], of our own objs only: it stops before foreign memory.
     #[inline(always)]
     pub(crate) fn gather_plain<'p>(
@@ -378,6 +405,59 @@ impl SendQueue {
                     n => n,
                 }
             };
+            room -= n;
+            offset += n;
+            if offset == frag.len() {
+                entry = e.next;
+                offset = 0;
+            }
+        }
+        (len - room, Cursor { entry, offset })
+    }
+
+    /// What follows the first bytes of a frame that stand behind its headers: chained, up to `len` bytes of it.
+    #[inline(always)]
+    pub(crate) fn gather_chained<'p>(
+        pool: &'p SendEntries<'_>,
+        at: Cursor,
+        len: u32,
+        frags: &mut TxFrags<'p>,
+        max_frags: usize,
+    ) -> (u32, Cursor) {
+        if at.offset == 0 && at.entry != NIL && max_frags > 0 {
+            let e = pool.at(at.entry);
+            // A payload of one fragment: its length, without a tag, is all that is wanted.
+            if let Some(frag) = &e.frag
+                && frag.tagged_len() == len
+                && frags.push(frag.lend()).is_ok()
+            {
+                return (len, Cursor { entry: e.next, offset: 0 });
+            }
+        }
+        Self::gather_several(pool, at, len, frags, max_frags)
+    }
+
+    #[inline(never)]
+    fn gather_several<'p>(
+        pool: &'p SendEntries<'_>,
+        at: Cursor,
+        len: u32,
+        frags: &mut TxFrags<'p>,
+        max_frags: usize,
+    ) -> (u32, Cursor) {
+        let Cursor { mut entry, mut offset } = at;
+        let mut room = len;
+        while room > 0 && entry != NIL && frags.len() < max_frags {
+            let e = pool.at(entry);
+            let Some(frag) = &e.frag else { break };
+            if frag.is_foreign() {
+                break;
+            }
+            let part = if offset == 0 && frag.len() <= room { frag.lend() } else { frag.lend_rest(offset, room) };
+            let n = part.len();
+            if frags.push(part).is_err() {
+                break;
+            }
             room -= n;
             offset += n;
             if offset == frag.len() {

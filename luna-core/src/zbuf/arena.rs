@@ -7,7 +7,8 @@
 use core::ptr::NonNull;
 
 use super::frag::Frag;
-use super::handle::{add_reference, drop_reference};
+use super::handle::{add_reference, drop_reference, references};
+use super::head::LEAD_LEN;
 use super::pool::Pool;
 
 /// No obj.
@@ -19,26 +20,46 @@ pub(crate) struct Arena {
     at: NonNull<u8>,
     room: u32,
     obj: u32,
+    /// The obj's first byte, and how many it has.
+    start: NonNull<u8>,
+    size: u32,
 }
 
 /// Some bytes at an arena's mark, to be written and then kept.
 pub(crate) struct Room<'a> {
     arena: &'a mut Arena,
     len: u32,
+    /// They are the first in their obj, behind room for headers.
+    leads: bool,
 }
 
 impl Arena {
     pub(crate) const fn new() -> Self {
-        Self { at: NonNull::dangling(), room: 0, obj: NONE }
+        Self { at: NonNull::dangling(), room: 0, obj: NONE, start: NonNull::dangling(), size: 0 }
     }
 
     /// Room for `len` bytes, in another obj of `pool` if this one has no more; `None` when there is none or it is too small.
     #[inline(always)]
     pub(crate) fn room(&mut self, pool: &Pool, len: u32) -> Option<Room<'_>> {
         if len > self.room {
-            self.renew(pool, len)?;
+            self.renew(pool, 0, len)?;
         }
-        Some(Room { arena: self, len })
+        Some(Room { arena: self, len, leads: false })
+    }
+
+    /// Room for `len` bytes in another obj of `pool`, with [`LEAD_LEN`] bytes before them: for what is likely to be the
+    /// beginning of a frame.
+    #[inline(always)]
+    pub(crate) fn leading_room(&mut self, pool: &Pool, len: u32) -> Option<Room<'_>> {
+        if self.is_alone() && len <= self.size - LEAD_LEN as u32 {
+            // What was written has been sent and acknowledged: the obj begins anew.
+            // SAFETY: an obj in hand has room for a lead at least.
+            self.at = unsafe { self.start.add(LEAD_LEN) };
+            self.room = self.size - LEAD_LEN as u32;
+        } else {
+            self.renew(pool, LEAD_LEN as u32, len)?;
+        }
+        Some(Room { arena: self, len, leads: true })
     }
 
     /// How many bytes there is room for in the present obj.
@@ -50,7 +71,7 @@ impl Arena {
     /// Room for `len` bytes in the present obj; `None` when there is no more.
     #[inline(always)]
     pub(crate) fn rest(&mut self, len: u32) -> Option<Room<'_>> {
-        (len <= self.room).then_some(Room { arena: self, len })
+        (len <= self.room).then_some(Room { arena: self, len, leads: false })
     }
 
     /// Makes the last `len` bytes that were written part of `frag`. False, and nothing done, unless they stand right behind
@@ -67,25 +88,31 @@ impl Arena {
         behind
     }
 
+    /// An obj with `skip` bytes before the mark and at least `len` behind it.
     #[inline(never)]
-    fn renew(&mut self, pool: &Pool, len: u32) -> Option<()> {
-        if len > pool.data_capacity() {
-            return None;
-        }
-        let (at, _, obj) = pool.alloc()?.into_obj_parts();
+    fn renew(&mut self, pool: &Pool, skip: u32, len: u32) -> Option<()> {
+        let size = pool.data_capacity();
+        let room = size.checked_sub(skip).filter(|room| *room >= len)?;
+        let (start, _, obj) = pool.alloc()?.into_obj_parts();
         self.give_back();
-        *self = Self { at, room: pool.data_capacity(), obj };
+        // SAFETY: less than the obj has, as just seen.
+        *self = Self { at: unsafe { start.add(skip as usize) }, room, obj, start, size };
         Some(())
+    }
+
+    /// Whether there is an obj that nobody else holds, with room for a lead.
+    #[inline(always)]
+    fn is_alone(&self) -> bool {
+        // SAFETY: the arena holds a reference to its obj.
+        self.size > LEAD_LEN as u32 && unsafe { references(self.start, self.obj) } == 1
     }
 
     /// Holds no obj any more: whoever sends nothing keeps no memory.
     #[inline]
     pub(crate) fn give_back(&mut self) {
         if self.obj != NONE {
-            // The mark may be the end of the zone: the byte before it is not, nor is it of another zone, since objs stand
-            // behind their zone's header.
-            // SAFETY: an address in the obj's zone, and the obj is known by its index; the arena's reference, dropped once.
-            unsafe { drop_reference(self.at.sub(1), self.obj) };
+            // SAFETY: an address in the obj, which is known by its index; the arena's reference, dropped once.
+            unsafe { drop_reference(self.start, self.obj) };
         }
         // Not dropped: its reference is gone.
         core::mem::forget(core::mem::replace(self, Self::new()));
@@ -128,7 +155,9 @@ impl Room<'_> {
         // SAFETY: the arena holds a reference to its obj, and `len` bytes from `at` are inside it.
         unsafe {
             add_reference(at, obj);
-            Frag::of_obj(at, self.len, obj, header)
+            let frag = Frag::of_obj(at, self.len, obj, header);
+            // The first of its obj, as the arena was just made anew with nothing before the mark but room.
+            if self.leads { frag.with_lead() } else { frag }
         }
     }
 
@@ -219,6 +248,29 @@ mod tests {
         assert_eq!(first.bytes(), Some(&[&[1; 40][..], &[2; 20], &[3; 20]].concat()[..]));
         assert_eq!((arena.left(), arena.rest(49).is_none()), (48, true));
         drop((first, arena));
+        assert_eq!(pool.outstanding(), 0);
+    }
+
+    #[test]
+    fn what_leads_begins_the_obj_anew_once_nobody_holds_what_was_written() {
+        let pool = testing::pool(1, 256);
+        let mut arena = Arena::new();
+        let lead = |arena: &mut Arena, byte| {
+            let mut room = arena.leading_room(&pool, 100).unwrap();
+            room.bytes().fill(byte);
+            room.into_frag(false)
+        };
+        let first = lead(&mut arena, 1);
+        let at = first.io_addr();
+        let second = lead(&mut arena, 2);
+        assert_ne!(second.io_addr(), at, "the first is still held");
+        assert_eq!((first.bytes(), pool.outstanding()), (Some(&[1; 100][..]), 2));
+        let at = second.io_addr();
+        drop(second);
+        let third = lead(&mut arena, 3);
+        assert_eq!((third.io_addr(), arena.left()), (at, 256 - LEAD_LEN as u32 - 100));
+        assert!(arena.leading_room(&pool, 191).is_none(), "with the headers it does not fit");
+        drop((first, third, arena));
         assert_eq!(pool.outstanding(), 0);
     }
 

@@ -9,12 +9,14 @@ use static_assertions::{assert_not_impl_any, const_assert_eq};
 
 use super::foreign::Foreign;
 use super::handle::{Zbuf, add_reference, drop_reference};
+use super::head::{FrameHead, LEAD_LEN};
 use super::region::{DeviceKey, IoAddr};
 use crate::parts;
 
 const FOREIGN: u32 = 1 << 31;
 const HEADER: u32 = 1 << 30;
-const LEN: u32 = HEADER - 1;
+const LEAD: u32 = 1 << 29;
+const LEN: u32 = LEAD - 1;
 
 /// A piece of data to send. The two kinds share one 16-byte shape; the length's upper bits tell which it is.
 #[repr(C)]
@@ -53,6 +55,36 @@ impl Frag {
         Self { ptr, len_tag: len & LEN | tag, extra: obj, not_send: PhantomData }
     }
 
+    /// It begins right behind [`LEAD_LEN`] bytes that are kept for headers.
+    ///
+    /// # Safety
+    /// It is of an obj of ours, the first fragment of that obj ever made, and nobody uses the bytes before it.
+    #[inline(always)]
+    pub(super) unsafe fn with_lead(mut self) -> Self {
+        self.len_tag |= LEAD;
+        self
+    }
+
+    /// Whether [`Frag::take_lead`] has something to give.
+    #[inline(always)]
+    pub(crate) fn leads(&self) -> bool {
+        self.len_tag & LEAD != 0
+    }
+
+    /// The room for headers before its first byte, and behind it up to `most` bytes of the fragment itself. Once: what a
+    /// device reads is not written again.
+    #[inline(always)]
+    pub(crate) fn take_lead(&mut self, most: u32) -> Option<FrameHead> {
+        if self.len_tag & LEAD == 0 {
+            return None;
+        }
+        self.len_tag &= !LEAD;
+        let len = self.len().min(most);
+        // SAFETY: the tag, now gone, said that these bytes are before it in the same obj and nobody's, and that no head of
+        // the obj was made before. Our reference keeps the obj.
+        unsafe { Some(FrameHead::leading(self.ptr.sub(LEAD_LEN), LEAD_LEN as u32 + len, self.extra)) }
+    }
+
     /// Whether `at`, in obj `obj`, is right behind its last byte.
     #[inline(always)]
     pub(super) fn ends_at(&self, at: NonNull<u8>, obj: u32) -> bool {
@@ -67,7 +99,7 @@ impl Frag {
     #[inline(always)]
     pub(super) unsafe fn grow(&mut self, n: u32) {
         debug_assert!(!self.is_foreign());
-        self.len_tag = self.len() + n;
+        self.len_tag = (self.len_tag & !HEADER) + n;
     }
 
     /// Whether it was made by [`Frag::header`].
@@ -118,10 +150,11 @@ impl Frag {
     /// Drops it, in line: the compiler would make a function of its own of the drop of an `Option`.
     #[inline(always)]
     pub(crate) fn release(self) {
-        let mut this = ManuallyDrop::new(self);
-        if this.is_foreign() {
-            this.drop_foreign();
+        if self.is_foreign() {
+            // By value: a handle whose address is asked for has to be in memory.
+            discard_foreign(self);
         } else {
+            let this = ManuallyDrop::new(self);
             // SAFETY: this handle's reference to its obj, dropped once: `ManuallyDrop` does not do it again.
             unsafe { drop_reference(this.ptr, this.extra) };
         }
@@ -130,7 +163,7 @@ impl Frag {
     /// Neither header nor foreign, and longer than `n`: one comparison of the tagged length.
     #[inline(always)]
     pub(crate) fn is_plain(&self, n: u32) -> bool {
-        self.len_tag.wrapping_sub(n + 1) < HEADER - (n + 1)
+        (self.len_tag & !LEAD).wrapping_sub(n + 1) < LEAD - (n + 1)
     }
 
     /// A part of it with a reference of its own: `len` bytes (at most what is there) from `start`.
@@ -232,6 +265,12 @@ impl Frag {
     pub fn is_revoked(&self) -> bool {
         self.is_foreign() && self.as_foreign().is_revoked()
     }
+}
+
+#[cold]
+#[inline(never)]
+fn discard_foreign(frag: Frag) {
+    drop(frag);
 }
 
 /// A fragment, or part of one, lent for the length of a call: no reference is taken. Whoever needs the memory for longer

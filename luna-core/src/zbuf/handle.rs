@@ -54,6 +54,16 @@ pub(super) unsafe fn add_reference(ptr: NonNull<u8>, obj: u32) {
     ctx.count.set(count);
 }
 
+/// References held to obj `obj` around `ptr`.
+///
+/// # Safety
+/// As [`add_reference`].
+#[inline(always)]
+pub(super) unsafe fn references(ptr: NonNull<u8>, obj: u32) -> u32 {
+    // SAFETY: by contract.
+    unsafe { ZoneRef::of(ptr).count(obj) }
+}
+
 #[cold]
 #[inline(never)]
 fn too_many() -> ! {
@@ -333,19 +343,6 @@ impl ZbufMut {
         let old = self.len as usize;
         self.len += n;
         self.get_mut(old..)
-    }
-
-    /// [`ZbufMut::append`] for who knows the tailroom.
-    ///
-    /// # Safety
-    /// There are at least `n` bytes of it.
-    #[inline(always)]
-    pub(super) unsafe fn append_known(&mut self, n: u32) -> &mut [u8] {
-        debug_assert!(n <= self.tailroom());
-        let old = self.len as usize;
-        self.len += n;
-        // SAFETY: inside the obj's data area by contract, and only this handle writes it.
-        unsafe { core::slice::from_raw_parts_mut(self.ptr.as_ptr().add(old), n as usize) }
     }
 
     /// Sets the length, up to the obj's end; what was never written reads as zero or as an earlier user's bytes.

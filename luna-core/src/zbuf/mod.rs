@@ -2,7 +2,7 @@
 //!
 //! A [`Region`] is memory that the caller hands over once. A [`Pool`] carves its 2 MiB zones into objs of one size.
 //! [`ZbufMut`] is the only writer of an obj, [`Zbuf`] a shared view of one, and a [`Frag`] what a send accepts: a
-//! [`Zbuf`] or a piece of [`ForeignRegion`] memory. Zones are 2 MiB *aligned*, so the zone of a byte is a mask of its
+//! [`Zbuf`] or a piece of [`ForeignRegion`] memory. A [`FrameHead`] is what a frame begins with. Zones are 2 MiB *aligned*, so the zone of a byte is a mask of its
 //! address and the I/O address an addition: no table walk, no pool pointer in the handle, no division (§6.1).
 //!
 //! Invariants:
@@ -16,6 +16,7 @@ mod copy;
 mod foreign;
 mod frag;
 mod handle;
+mod head;
 mod parcel;
 mod pool;
 pub mod raw;
@@ -31,6 +32,8 @@ pub use foreign::{Foreign, ForeignError, ForeignIo, ForeignRegion};
 pub(crate) use frag::drain_all;
 pub use frag::{Frag, FragRef};
 pub use handle::{Zbuf, ZbufMut};
+pub use head::FrameHead;
+pub(crate) use head::LEAD_LEN;
 pub use parcel::Parcel;
 pub(crate) use pool::Fresh;
 pub use pool::{Pool, PoolError};

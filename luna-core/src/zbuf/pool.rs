@@ -6,6 +6,7 @@ use core::marker::PhantomData;
 use core::ptr::NonNull;
 
 use super::handle::ZbufMut;
+use super::head::FrameHead;
 use super::region::Region;
 use super::zone::{ZONE_SIZE, ZoneLayout, ZoneRef};
 
@@ -45,11 +46,19 @@ pub struct Pool {
     not_send: PhantomData<*const ()>,
 }
 
-/// An obj just allocated, whose tailroom need not be worked out from its address.
+/// A head in the making, whose tailroom need not be worked out from its address.
 pub(crate) struct Fresh {
-    buf: ZbufMut,
-    /// Bytes behind those in use.
+    head: FrameHead,
+    /// Bytes behind those in use that may be used too; 0 unless it is the obj's only handle.
     room: u32,
+}
+
+impl From<FrameHead> for Fresh {
+    /// One that nothing is put behind.
+    #[inline(always)]
+    fn from(head: FrameHead) -> Self {
+        Self { head, room: 0 }
+    }
 }
 
 impl Fresh {
@@ -57,20 +66,15 @@ impl Fresh {
     #[inline(always)]
     pub(crate) fn append(&mut self, n: u32) -> Option<&mut [u8]> {
         self.room = self.room.checked_sub(n)?;
-        // SAFETY: there was room for them: what the obj had behind the bytes it began with, less what was appended since.
-        Some(unsafe { self.buf.append_known(n) })
+        // SAFETY: there was room for them: what the obj had behind the bytes it began with, less what was appended since;
+        // and with room it is the only handle.
+        Some(unsafe { self.head.append_known(n) })
     }
 
-    /// What is in use.
+    /// To be sent.
     #[inline(always)]
-    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.buf
-    }
-
-    /// Like any other from now on.
-    #[inline(always)]
-    pub(crate) fn into_buf(self) -> ZbufMut {
-        self.buf
+    pub(crate) fn into_head(self) -> FrameHead {
+        self.head
     }
 }
 
@@ -133,7 +137,7 @@ impl Pool {
     #[inline(always)]
     pub(crate) fn alloc_fresh(&self, len: u32) -> Option<Fresh> {
         let room = self.data_capacity().checked_sub(len)?;
-        Some(Fresh { buf: self.alloc_at(0, len)?, room })
+        Some(Fresh { head: self.alloc_at(0, len)?.into(), room })
     }
 
     /// An obj with `len` bytes in use behind `headroom`, which together fit its data area.

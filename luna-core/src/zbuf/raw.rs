@@ -5,6 +5,7 @@
 use core::ptr::NonNull;
 
 use super::handle::{Zbuf, ZbufMut, drop_reference};
+use super::head::FrameHead;
 use super::pool::Pool;
 use super::zone::ZoneRef;
 
@@ -58,6 +59,28 @@ pub unsafe fn from_parts(data: NonNull<u8>, len: u32) -> ZbufMut {
 pub fn into_parts(buf: ZbufMut) -> (NonNull<u8>, u32) {
     let (ptr, len, _) = buf.into_obj_parts();
     (ptr, len)
+}
+
+/// Takes a frame's head apart without dropping its reference: first byte and length. The reference may be one of several, so it
+/// goes back by [`obj_put`], or from another thread by [`obj_put_elsewhere`].
+#[must_use]
+#[inline]
+pub fn head_into_parts(head: FrameHead) -> (NonNull<u8>, u32) {
+    let (ptr, len, _) = head.into_parts();
+    (ptr, len)
+}
+
+/// As [`obj_put`], from a thread that does not own the pool: its owner drops the reference when it looks for free objs.
+///
+/// # Safety
+/// As [`obj_put`] but for the thread; no other reference of the obj is given back this way meanwhile.
+#[inline]
+pub unsafe fn obj_put_elsewhere(ptr: NonNull<u8>) {
+    // SAFETY: by contract.
+    unsafe {
+        let zone = ZoneRef::of(ptr);
+        zone.push_returned(zone.index_of(ptr));
+    }
 }
 
 /// Takes a view apart without dropping its reference.

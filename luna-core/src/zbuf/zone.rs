@@ -218,21 +218,28 @@ impl ZoneRef<'_> {
         Some(obj)
     }
 
-    /// Gives back an obj from a thread that does not own the zone.
+    /// Gives a reference back from a thread that does not own the zone; one of an obj at a time.
     pub(super) fn push_returned(&self, obj: u32) {
-        // SAFETY: callers pass the index of an obj of this zone, exclusively theirs until it is published here.
+        // SAFETY: callers pass the index of an obj of this zone; its link is theirs, as it is on no free list while they hold
+        // a reference, nor on the return list, until it is published here.
         let ctx = unsafe { self.ctx(obj) };
         self.header().returned.push(obj, |next| ctx.next.set(next));
     }
 
-    /// Moves what other threads gave back to the free list. Owner thread only. Returns how many.
+    /// Drops the references that other threads gave back. Owner thread only. Returns how many.
     pub(super) fn harvest(&self) -> u32 {
         let mut obj = self.header().returned.take_all();
         let mut n = 0;
         while obj != NONE {
             // SAFETY: the return list holds only indices of this zone, and taking it made them ours.
-            let next = unsafe { self.ctx(obj) }.next.get();
-            self.push_free(obj);
+            let ctx = unsafe { self.ctx(obj) };
+            let (next, count) = (ctx.next.get(), ctx.count.get());
+            if count > 1 {
+                // A frame that left, part of which is kept to be sent again.
+                ctx.count.set(count - 1);
+            } else {
+                self.push_free(obj);
+            }
             obj = next;
             n += 1;
         }

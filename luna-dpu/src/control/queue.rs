@@ -12,7 +12,7 @@ use luna_core::stack::{PathId, Stack};
 use luna_core::time::Instant;
 use luna_core::wire::icmp::{PROTOCOL_ICMP, PROTOCOL_ICMPV6};
 use luna_core::wire::{ChecksumVerdict, EtherType, EthernetHeader, Ipv6Header, MacAddr, PROTOCOL_TCP};
-use luna_core::zbuf::{Frag, FragRef, Pool, Zbuf, ZbufMut};
+use luna_core::zbuf::{Frag, FragRef, FrameHead, Pool, Zbuf};
 
 use super::{Attended, Control, Event, Port};
 use crate::parts::IPV6;
@@ -85,7 +85,7 @@ impl<Q: NicQueue> SplitQueue<Q> {
             return false;
         }
         let meta = TxMeta { l2_len: 14, l3_len: 0, l4_len: 0, ipv6: false, offload_checksum: false, segment_size: 0 };
-        let sent = self.inner.tx(header, &frags, meta).is_ok();
+        let sent = self.inner.tx(header.into(), &frags, meta).is_ok();
         self.inner.flush();
         sent
     }
@@ -159,7 +159,7 @@ impl<Q: NicQueue> NicQueue for SplitQueue<Q> {
     }
 
     #[inline(always)]
-    fn tx(&mut self, header: ZbufMut, payload: &[FragRef<'_>], meta: TxMeta) -> Result<(), ZbufMut> {
+    fn tx(&mut self, header: FrameHead, payload: &[FragRef<'_>], meta: TxMeta) -> Result<(), FrameHead> {
         self.inner.tx(header, payload, meta)
     }
 

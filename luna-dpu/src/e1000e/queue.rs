@@ -8,7 +8,7 @@ use core::ptr::NonNull;
 
 use luna_core::nic::{Caps, NicQueue, QueueStats, RX_BURST, RxBurst, RxFrame, RxMeta, TxMeta};
 use luna_core::wire::{ChecksumVerdict, RxChecksum};
-use luna_core::zbuf::{Frag, FragRef, Pool, ZbufMut};
+use luna_core::zbuf::{Frag, FragRef, FrameHead, Pool, ZbufMut};
 
 use super::registers::{RDT, STATUS, TDT, status};
 use super::ring::{Descriptor, Ring, Slot, rx, tx};
@@ -227,7 +227,7 @@ impl<R: Registers, D: DmaSync> NicQueue for E1000eQueue<'_, R, D> {
     }
 
     #[inline(always)]
-    fn tx(&mut self, header: ZbufMut, payload: &[FragRef<'_>], meta: TxMeta) -> Result<(), ZbufMut> {
+    fn tx(&mut self, header: FrameHead, payload: &[FragRef<'_>], meta: TxMeta) -> Result<(), FrameHead> {
         let bytes = payload.iter().fold(header.len(), |sum, frag| sum.saturating_add(frag.len()));
         let longest = u32::from(self.caps.mtu) + 18;
         // Foreign memory has no single address: the stack copies it for ports that do not declare it.
@@ -260,7 +260,7 @@ impl<R: Registers, D: DmaSync> NicQueue for E1000eQueue<'_, R, D> {
             let descriptor = tx::data(io, frag.len(), last, checksum);
             ring.give(descriptor, Some(Sent { frag: Some(frag), count: core::mem::take(&mut first) }));
         };
-        give(&mut self.tx, &self.sync, header.freeze().into(), payload.is_empty());
+        give(&mut self.tx, &self.sync, header.into_zbuf().into(), payload.is_empty());
         for (i, frag) in payload.iter().enumerate() {
             give(&mut self.tx, &self.sync, frag.to_frag(), i + 1 == payload.len());
         }

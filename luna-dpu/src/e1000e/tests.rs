@@ -174,7 +174,7 @@ fn frames_leave_from_where_they_lie_and_come_back_when_reported() {
     for n in 0..500usize {
         let payload: Vec<Frag> = (0..n % 5).map(|i| w.payload(&vec![i as u8; 100 * i + 1])).collect();
         let lent: Vec<_> = payload.iter().map(Frag::lend).collect();
-        w.queue.tx(w.header(&head), &lent, PLAIN).unwrap();
+        w.queue.tx(w.header(&head).into(), &lent, PLAIN).unwrap();
         w.queue.flush();
         let expected: Vec<u8> =
             head.iter().copied().chain(payload.iter().flat_map(|f| f.bytes().unwrap().to_vec())).collect();
@@ -201,7 +201,7 @@ fn checksums_are_asked_for_with_a_context_that_is_sent_once() {
         let payload = w.payload(b"odd number of bytes");
         let meta = TxMeta { l2_len: 14 + tag as u8, ..SUMMED };
         let before = w.queue.in_flight().1;
-        w.queue.tx(w.header(&frame(tag)), &[payload.lend()], meta).unwrap();
+        w.queue.tx(w.header(&frame(tag)).into(), &[payload.lend()], meta).unwrap();
         let took = w.queue.in_flight().1 - before;
         assert_eq!(took, if [0, 2, 4].contains(&round) { 3 } else { 2 }, "{round}");
         w.queue.flush();
@@ -220,18 +220,18 @@ fn checksums_are_asked_for_with_a_context_that_is_sent_once() {
 fn a_full_ring_hands_the_frame_back_and_goes_on() {
     let mut w = world_of(64, 32, 1500, 2048).unwrap();
     let mut sent = 0;
-    while w.queue.tx(w.header(&[sent; 60]), &[], PLAIN).is_ok() {
+    while w.queue.tx(w.header(&[sent; 60]).into(), &[], PLAIN).is_ok() {
         sent += 1;
     }
     assert_eq!(sent, 31);
     w.queue.flush();
     assert_eq!(w.device.transmit().len(), 31);
-    w.queue.tx(w.header(&[1; 60]), &[], PLAIN).unwrap();
+    w.queue.tx(w.header(&[1; 60]).into(), &[], PLAIN).unwrap();
     assert_eq!(w.queue.in_flight().1, 1, "it looked for itself");
     // Too long for the wire: dropped, not handed back for ever.
     let long: Vec<Frag> = (0..17).map(|_| w.payload(&[0; 100])).collect();
     let lent: Vec<_> = long.iter().map(Frag::lend).collect();
-    w.queue.tx(w.header(&[1; 60]), &lent, PLAIN).unwrap();
+    w.queue.tx(w.header(&[1; 60]).into(), &lent, PLAIN).unwrap();
     assert_eq!((w.queue.stats().tx_dropped, w.queue.in_flight().1), (1, 1));
 }
 
@@ -282,7 +282,7 @@ fn whatever_the_device_writes_memory_stays_whole() {
                     let lent: Vec<_> = payload.iter().map(Frag::lend).collect();
                     if let Some(mut header) = w.header.alloc() {
                         header.append(60).unwrap();
-                        let _full = w.queue.tx(header, &lent, if n.is_multiple_of(2) { PLAIN } else { SUMMED });
+                        let _full = w.queue.tx(header.into(), &lent, if n.is_multiple_of(2) { PLAIN } else { SUMMED });
                     }
                     w.queue.flush();
                 }

@@ -14,7 +14,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use std::ffi::CString;
 
 use dpdk_sys as sys;
-use luna_core::zbuf::{IoAddr, Parcel, Pool, raw};
+use luna_core::zbuf::{IoAddr, Pool, raw};
 
 use super::error::MemoryError;
 use super::mbuf;
@@ -270,8 +270,8 @@ unsafe extern "C" fn enqueue(mp: *mut sys::rte_mempool, objs: *const *mut c_void
             if here {
                 raw::obj_put(obj);
             } else {
-                // The driver's was the only reference: it may travel.
-                drop(Parcel::new(raw::from_parts(obj, 0)));
+                // The driver has one reference of an obj, whoever else may have some.
+                raw::obj_put_elsewhere(obj);
             }
         }
         if here {

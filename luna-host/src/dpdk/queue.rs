@@ -13,7 +13,7 @@ use std::time::Instant;
 use dpdk_sys as sys;
 use luna_core::nic::{Caps, MAX_TX_FRAGS, NicQueue, QueueStats, RX_BURST, RxBurst, RxFrame, RxMeta, TxMeta};
 use luna_core::wire::{ChecksumVerdict, RxChecksum};
-use luna_core::zbuf::{CopyCounter, FragRef, Pool, ZbufMut, copy_counted, raw};
+use luna_core::zbuf::{CopyCounter, FragRef, FrameHead, Pool, copy_counted, raw};
 
 use super::large::Pieces;
 use super::mbuf;
@@ -184,13 +184,13 @@ impl DpdkQueue {
 
     /// A copy of a header that is of no pool of ours.
     #[cold]
-    fn rehome(&self, header: ZbufMut) -> Result<ZbufMut, ZbufMut> {
+    fn rehome(&self, header: FrameHead) -> Result<FrameHead, FrameHead> {
         let Some(mut copy) = self.header_mbufs().pool().alloc_with_headroom(mbuf::HEADROOM) else { return Err(header) };
         match copy.append(header.len()) {
             Some(to) => to.copy_from_slice(&header),
             None => return Err(header),
         }
-        Ok(copy)
+        Ok(copy.into())
     }
 
     /// Hands up what earlier bursts had no room for. True when nothing is left of it.
@@ -386,7 +386,7 @@ impl NicQueue for DpdkQueue {
     }
 
     #[inline]
-    fn tx(&mut self, header: ZbufMut, payload: &[FragRef<'_>], meta: TxMeta) -> Result<(), ZbufMut> {
+    fn tx(&mut self, header: FrameHead, payload: &[FragRef<'_>], meta: TxMeta) -> Result<(), FrameHead> {
         if !self.make_room() {
             return Err(header);
         }

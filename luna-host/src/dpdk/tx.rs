@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use dpdk_sys as sys;
 use luna_core::nic::{MAX_TX_FRAGS, TxMeta};
 use luna_core::zbuf::raw::{self, RawZbuf};
-use luna_core::zbuf::{CopyCounter, FragRef, Zbuf, ZbufMut};
+use luna_core::zbuf::{CopyCounter, FragRef, FrameHead, Zbuf, ZbufMut};
 
 use super::mbuf;
 use super::mempool::MbufPool;
@@ -92,7 +92,7 @@ unsafe extern "C" fn payload_done(_addr: *mut c_void, opaque: *mut c_void) {
 #[derive(Debug)]
 pub(super) enum NotBuilt {
     /// No obj for it; nothing was consumed.
-    NoObjs(ZbufMut),
+    NoObjs(FrameHead),
     /// Its sender gave up part of the data meanwhile: there is nothing to send any more.
     Revoked,
 }
@@ -104,7 +104,7 @@ pub(super) enum NotBuilt {
 pub(super) fn chain(
     ext: &MbufPool,
     deferred: &Deferred,
-    header: ZbufMut,
+    header: FrameHead,
     payload: &[FragRef<'_>],
     meta: TxMeta,
     tso_flags: u64,
@@ -145,12 +145,12 @@ pub(super) fn chain(
     Ok(head)
 }
 
-/// The mbuf of a writable obj of one of our mbuf pools, covering its bytes.
+/// The mbuf of a head's obj, of one of our mbuf pools, covering its bytes.
 #[inline]
-fn own(buf: ZbufMut, meta: TxMeta, tso_flags: u64) -> NonNull<sys::rte_mbuf> {
+fn own(head: FrameHead, meta: TxMeta, tso_flags: u64) -> NonNull<sys::rte_mbuf> {
     // SAFETY: an obj of an mbuf pool, by the callers' contract.
-    let m = unsafe { mbuf::of_obj(buf.obj_start()) };
-    let (data, len) = raw::into_parts(buf);
+    let m = unsafe { mbuf::of_obj(head.obj_start()) };
+    let (data, len) = raw::head_into_parts(head);
     let (flags, offload) = if meta.offload_checksum {
         let ip = if meta.ipv6 { sys::LUNA_MBUF_F_TX_IPV6 } else { sys::LUNA_MBUF_F_TX_IPV4 };
         let size = meta.segment_size.into();
@@ -161,7 +161,7 @@ fn own(buf: ZbufMut, meta: TxMeta, tso_flags: u64) -> NonNull<sys::rte_mbuf> {
     } else {
         (0, 0)
     };
-    // SAFETY: the handle was the obj's only one, so the mbuf is nobody else's; the data lies behind buf_addr.
+    // SAFETY: an obj has one head, so the mbuf is nobody else's; the data lies behind buf_addr.
     unsafe {
         mbuf::give(m);
         let offset = data.as_ptr().addr() - sys::mbuf::buf_addr(m).addr();
@@ -204,32 +204,28 @@ unsafe fn attach(m: *mut sys::rte_mbuf, zbuf: Zbuf, deferred: &Deferred) {
     }
 }
 
-/// Copies header and payload into one obj, which is `header`'s own where there is room, else a fresh one of `pool`.
+/// Copies header and payload into one obj, which is `header`'s own where there is room and nobody shares it, else a fresh one
+/// of `pool`.
 ///
 /// `header` is an obj of an mbuf pool of this queue. Fragments that hold headers of upper layers are not counted as payload.
 pub(super) fn linearise(
     pool: &MbufPool,
-    mut header: ZbufMut,
+    header: FrameHead,
     payload: &[FragRef<'_>],
     meta: TxMeta,
     counter: &mut CopyCounter,
 ) -> Result<NonNull<sys::rte_mbuf>, NotBuilt> {
-    let bytes: u32 = payload.iter().map(|frag| frag.len()).sum();
-    if header.tailroom() < bytes {
-        let Some(mut frame) = pool.pool().alloc_with_headroom(mbuf::HEADROOM) else {
-            return Err(NotBuilt::NoObjs(header));
-        };
-        match frame.append(header.len()) {
-            Some(to) if to.len() == header.len() as usize => to.copy_from_slice(&header),
-            _ => return Err(NotBuilt::NoObjs(header)),
-        }
-        if frame.tailroom() < bytes {
-            return Err(NotBuilt::NoObjs(header));
-        }
-        header = frame;
+    if payload.is_empty() {
+        return Ok(own(header, meta, 0));
     }
+    let bytes: u32 = payload.iter().map(|frag| frag.len()).sum();
+    let mut frame = match header.try_into_mut() {
+        Ok(header) if header.tailroom() >= bytes => header,
+        Ok(header) => copied(pool, header.into(), bytes)?,
+        Err(header) => copied(pool, header, bytes)?,
+    };
     for frag in payload {
-        let Some(to) = header.append(frag.len()) else { break };
+        let Some(to) = frame.append(frag.len()) else { break };
         // Not sent with whatever lay in the obj: the device would put a right checksum on it.
         let Some(copied) = frag.copy_to(to) else { return Err(NotBuilt::Revoked) };
         if !frag.is_header() {
@@ -237,5 +233,17 @@ pub(super) fn linearise(
             counter.copies += 1;
         }
     }
-    Ok(own(header, meta, 0))
+    Ok(own(frame.into(), meta, 0))
+}
+
+/// A copy of `header` in an obj of `pool` that has room for `more` bytes behind it.
+fn copied(pool: &MbufPool, header: FrameHead, more: u32) -> Result<ZbufMut, NotBuilt> {
+    let Some(mut frame) = pool.pool().alloc_with_headroom(mbuf::HEADROOM) else {
+        return Err(NotBuilt::NoObjs(header));
+    };
+    match frame.append(header.len()) {
+        Some(to) if to.len() == header.len() as usize => to.copy_from_slice(&header),
+        _ => return Err(NotBuilt::NoObjs(header)),
+    }
+    if frame.tailroom() < more { Err(NotBuilt::NoObjs(header)) } else { Ok(frame) }
 }

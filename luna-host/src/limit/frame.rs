@@ -212,7 +212,7 @@ impl<Q: NicQueue> Frames<Q> {
             offload_checksum: offload,
             segment_size: 0,
         };
-        self.queue.tx(header, &lent, meta).is_ok()
+        self.queue.tx(header.into(), &lent, meta).is_ok()
     }
 
     /// What a frame holds, if it is one of ours and whole.

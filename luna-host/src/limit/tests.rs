@@ -66,7 +66,7 @@ fn a_frame_damaged_on_its_way_is_not_answered() {
             offload_checksum: false,
             segment_size: 0,
         };
-        end.queue.tx(header, &lent, meta).unwrap();
+        end.queue.tx(header.into(), &lent, meta).unwrap();
         server.turn();
         let (_, counted) = server.report();
         assert_eq!(counted.get("frames_not_ours"), Some(strange), "{checksums:?}");

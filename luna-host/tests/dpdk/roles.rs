@@ -148,7 +148,7 @@ impl Bench {
         let payload: Vec<_> = frags.iter().cloned().map(Frag::from).collect();
         let lent: Vec<_> = payload.iter().map(Frag::lend).collect();
         let before = self.queue.pending_segments().count();
-        let sent = self.queue.tx(header, &lent, frames::meta(offload)).is_ok();
+        let sent = self.queue.tx(header.into(), &lent, frames::meta(offload)).is_ok();
         drop(payload);
         if sent && !self.copies_out {
             // Zero-copy: the device is given the application's own bytes.
@@ -406,7 +406,7 @@ fn revoked(bench: &mut Bench, to: [u8; 6]) {
             region.revoke();
         }
         let dropped = bench.queue.stats().tx_dropped;
-        assert!(bench.queue.tx(header, &[payload.lend()], frames::meta(false)).is_ok());
+        assert!(bench.queue.tx(header.into(), &[payload.lend()], frames::meta(false)).is_ok());
         drop(payload);
         bench.queue.flush();
         bench.queue.rx_burst(&mut burst);
@@ -507,7 +507,7 @@ impl Bench {
         let Some(mut header) = self.queue.header_pool().alloc_with_headroom(128) else { return false };
         frames::write_header(header.append(HEADER as u32).unwrap(), 0, payload.len() as usize, (self.mac(), to), false);
         let payload = Frag::from(payload.clone());
-        self.queue.tx(header, &[payload.lend()], frames::meta(false)).is_ok()
+        self.queue.tx(header.into(), &[payload.lend()], frames::meta(false)).is_ok()
     }
 }
 

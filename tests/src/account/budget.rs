@@ -111,7 +111,17 @@ mod tests {
         let stages = STAGES.map(|name| (name, if name == "RPC" { rpc } else { 0.0 }));
         let scenario = Scenario::GATE;
         let name = scenario.name();
-        Row { name, scenario, luna, stages, touch: None, digest: None, smoltcp: None, smoltcp_split: None }
+        Row {
+            name,
+            scenario,
+            luna,
+            stages,
+            stream: None,
+            touch: None,
+            digest: None,
+            smoltcp: None,
+            smoltcp_split: None,
+        }
     }
 
     #[test]

@@ -61,6 +61,8 @@ pub struct Row {
     pub luna: Cost,
     /// Its instructions by stage.
     pub stages: [(&'static str, f64); STAGES.len()],
+    /// Messages of the same length on a byte stream, without the RPC layer.
+    pub stream: Option<f64>,
     /// The server answers with another, filled buffer.
     pub touch: Option<f64>,
     /// Payloads carry a digest, made and verified.
@@ -115,6 +117,7 @@ pub fn measure(callgrind: &Callgrind, scenario: Scenario, extent: Extent) -> Res
         scenario,
         luna: pair.cost()?,
         stages: attribute(&pair, callgrind.program())?.stages,
+        stream: peer(StackKind::LunaStream, all)?.map(|c| c.instructions),
         touch: variant(Scenario { answer: Answer::Touch, ..scenario })?,
         digest: variant(Scenario { digest: true, ..scenario })?,
         smoltcp: peer(StackKind::Smoltcp, all || scenario == Scenario::GATE)?,

@@ -1,6 +1,6 @@
 //! Runs one echo scenario over one stack, for callgrind to count, and prints what happened as a line of JSON.
 //!
-//! `echo_instructions --stack luna|smoltcp|smoltcp-split --mtu N --depth N --size N --checksums on|off
+//! `echo_instructions --stack luna|luna-stream|smoltcp|smoltcp-split --mtu N --depth N --size N --checksums on|off
 //! --answer echo|touch --digest on|off --rpcs N`
 
 use std::process::ExitCode;
@@ -8,11 +8,12 @@ use std::process::ExitCode;
 use luna_tests::echo::EchoPair;
 use luna_tests::scenario::{Answer, EchoLoop, Report, Scenario, StackKind};
 use luna_tests::smoltcp_echo::{Driving, SmoltcpEcho};
+use luna_tests::stream_echo::StreamEcho;
 
 /// Until windows have grown and every obj was used once; the same in every run, so a difference of two runs lacks it.
 const WARM_UP: u64 = 256;
 const CHECK: u64 = 16;
-const USAGE: &str = "usage: echo_instructions --stack luna|smoltcp|smoltcp-split --mtu N --depth N --size N --checksums on|off --answer echo|touch --digest on|off --rpcs N";
+const USAGE: &str = "usage: echo_instructions --stack luna|luna-stream|smoltcp|smoltcp-split --mtu N --depth N --size N --checksums on|off --answer echo|touch --digest on|off --rpcs N";
 
 struct Args {
     stack: StackKind,
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
     };
     let report = match args.stack {
         StackKind::Luna => measure(EchoPair::new(args.scenario), args.rpcs),
+        StackKind::LunaStream => measure(StreamEcho::new(args.scenario), args.rpcs),
         StackKind::Smoltcp => measure(SmoltcpEcho::new(args.scenario, Driving::Poll), args.rpcs),
         StackKind::SmoltcpSplit => measure(SmoltcpEcho::new(args.scenario, Driving::Split), args.rpcs),
     };

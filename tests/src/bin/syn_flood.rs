@@ -73,7 +73,7 @@ fn send_syn(queue: &mut Queue, n: u32) {
         offload_checksum: false,
         segment_size: 0,
     };
-    queue.tx(frame, &[], meta).expect("the ring was emptied");
+    queue.tx(frame.into(), &[], meta).expect("the ring was emptied");
 }
 
 fn main() -> ExitCode {

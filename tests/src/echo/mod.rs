@@ -6,7 +6,9 @@ mod server;
 
 use luna_core::nic::NicQueue;
 use luna_core::rpc::{CallSlot, DetachedSlot, Session, SessionConfig};
+use luna_core::stack::ConnId;
 use luna_core::time::Duration;
+use luna_core::zbuf::Zbuf;
 
 use crate::memory;
 use crate::pair::{End, LinkConfig, Pair, PlainQueue};
@@ -45,14 +47,7 @@ impl EchoPair {
         let obj = size.max(64).next_multiple_of(64);
         // The answers of one turn are acknowledged in the next.
         let pool = |objs: usize| memory::pool((objs * obj as usize).div_ceil(1 << 20) + 1, obj);
-        let data = pool(depth);
-        let payloads = (0..depth).map(|slot| {
-            let mut buf = data.alloc().expect("the pool has an obj for each request");
-            let bytes = buf.append(size).expect("objs of the payload's size");
-            bytes.iter_mut().enumerate().for_each(|(i, b)| *b = pattern(slot, i));
-            buf.freeze()
-        });
-        let client = Peer::new(session(depth, digest), EchoClient::new(payloads.collect(), answer));
+        let client = Peer::new(session(depth, digest), EchoClient::new(payloads(depth, size), answer));
         let server = match answer {
             Answer::Echo => EchoServer::Echo,
             Answer::Touch => EchoServer::Touch(pool(4 * depth)),
@@ -107,6 +102,19 @@ impl EchoPair {
     }
 }
 
+/// The payload of each slot, in objs of a pool of their own.
+pub(crate) fn payloads(depth: usize, size: u32) -> Vec<Zbuf> {
+    let obj = size.max(64).next_multiple_of(64);
+    let pool = memory::pool((depth * obj as usize).div_ceil(1 << 20) + 1, obj);
+    let fill = |slot| {
+        let mut buf = pool.alloc().expect("the pool has an obj for each request");
+        let bytes = buf.append(size).expect("objs of the payload's size");
+        bytes.iter_mut().enumerate().for_each(|(i, b)| *b = pattern(slot, i));
+        buf.freeze()
+    };
+    (0..depth).map(fill).collect()
+}
+
 fn session(depth: usize, digest: bool) -> Session<'static> {
     let calls = Vec::leak(vec![CallSlot::default(); depth]);
     let detached = Vec::leak(vec![DetachedSlot::default(); depth]);
@@ -126,8 +134,8 @@ fn frames<Q: NicQueue, A>(end: &End<Q, A>) -> u64 {
     end.stack.queue_stats(end.path).unwrap_or_default().tx_frames
 }
 
-fn assert_end_healthy<Q: NicQueue, H>(end: &mut End<Q, Peer<H>>, now: luna_core::time::Instant) {
-    let conn = end.app.conn.expect("connected");
+/// Panics unless an end's connection is as in a lossless network with every feature in use.
+pub(crate) fn assert_end_healthy<Q: NicQueue, A>(end: &mut End<Q, A>, conn: ConnId, now: luna_core::time::Instant) {
     let info = end.stack.cx(now).info(conn).expect("still connected");
     assert!(info.timestamps && info.sack, "timestamps and SACK are in use: {info:?}");
     assert!(info.window_scale.0 > 0 && info.window_scale.1 > 0, "windows are scaled: {info:?}");
@@ -166,8 +174,9 @@ impl EchoLoop for EchoPair {
     fn assert_healthy(&mut self) {
         self.assert_timers_live();
         let Pair { now, a, b, .. } = &mut self.pair;
-        assert_end_healthy(a, *now);
-        assert_end_healthy(b, *now);
+        let (there, back) = (a.app.conn.expect("connected"), b.app.conn.expect("connected"));
+        assert_end_healthy(a, there, *now);
+        assert_end_healthy(b, back, *now);
         assert!(a.app.session.is_idle() && b.app.session.is_idle());
         let report = self.report();
         if self.scenario.depth == 1 && self.scenario.size >= 4096 {

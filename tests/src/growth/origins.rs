@@ -8,7 +8,7 @@ use luna_core::nic::{Caps, NicQueue, QueueStats, RxBurst, TxMeta};
 use luna_core::stack::{App, Bind, ConnId, Connect, Cx, Retained};
 use luna_core::time::{Duration, Instant};
 use luna_core::wire::{RxChecksum, TcpOptions, TcpPacket};
-use luna_core::zbuf::{FragRef, Pool, Zbuf, ZbufMut};
+use luna_core::zbuf::{FragRef, FrameHead, Pool, Zbuf};
 
 use crate::pair::{LinkConfig, PORT, Pair, PlainQueue};
 
@@ -72,7 +72,7 @@ impl NicQueue for Watched {
     fn rx_burst(&mut self, burst: &mut RxBurst) {
         self.inner.rx_burst(burst);
     }
-    fn tx(&mut self, header: ZbufMut, payload: &[FragRef<'_>], meta: TxMeta) -> Result<(), ZbufMut> {
+    fn tx(&mut self, header: FrameHead, payload: &[FragRef<'_>], meta: TxMeta) -> Result<(), FrameHead> {
         if let Ok(packet) = TcpPacket::parse_frame(&header, RxChecksum::GOOD)
             && packet.tcp.flags.syn()
         {

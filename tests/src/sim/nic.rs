@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use luna_core::nic::{Caps, NicQueue, QueueStats, RxBurst, RxFrame, RxMeta, TxMeta};
 use luna_core::wire::{ChecksumVerdict, LargePacket, ParseError, RxChecksum, TcpPacket};
-use luna_core::zbuf::{Frag, FragRef, Pool, ZbufMut};
+use luna_core::zbuf::{Frag, FragRef, FrameHead, Pool};
 
 use super::frame::{Frame, Tag};
 
@@ -48,7 +48,7 @@ pub struct Wire {
 
 /// What a frame holds until it was sent. Of the segments of a large one, the last holds everything.
 struct Held {
-    _header: Option<ZbufMut>,
+    _header: Option<FrameHead>,
     payload: Vec<Frag>,
     /// A sum over the payload when it was taken, if others may write it.
     sum: Option<u16>,
@@ -151,7 +151,7 @@ impl NicQueue for SimQueue<'_> {
         }
     }
 
-    fn tx(&mut self, header: ZbufMut, payload: &[FragRef<'_>], meta: TxMeta) -> Result<(), ZbufMut> {
+    fn tx(&mut self, header: FrameHead, payload: &[FragRef<'_>], meta: TxMeta) -> Result<(), FrameHead> {
         let wire = &mut *self.wire.borrow_mut();
         if wire.in_flight >= wire.tx_ring {
             return Err(header);

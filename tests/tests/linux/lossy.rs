@@ -2,7 +2,7 @@
 //! peer's namespace cannot drop without telling its own TCP.
 
 use luna_core::nic::{Caps, NicQueue, QueueStats, RxBurst, RxFrame, TxMeta};
-use luna_core::zbuf::{FragRef, Pool, ZbufMut};
+use luna_core::zbuf::{FragRef, FrameHead, Pool};
 
 pub(crate) struct Lossy<Q> {
     inner: Q,
@@ -49,7 +49,7 @@ impl<Q: NicQueue> NicQueue for Lossy<Q> {
         }
         self.burst.clear();
     }
-    fn tx(&mut self, header: ZbufMut, payload: &[FragRef<'_>], meta: TxMeta) -> Result<(), ZbufMut> {
+    fn tx(&mut self, header: FrameHead, payload: &[FragRef<'_>], meta: TxMeta) -> Result<(), FrameHead> {
         self.inner.tx(header, payload, meta)
     }
     fn flush(&mut self) {

@@ -162,7 +162,7 @@ fn figures_come_out_of_what_the_command_prints() {
 fn counts_are_shown_by_stage_beside_their_budgets_and_offloads_in_the_machine() {
     let row = json!({
         "name": "4 KiB, MTU 1500", "luna": {"instructions": 5600.4, "frames": 6.0, "copies": 0.0, "misses": 0.25},
-        "stages": [["driver rx", 144.0], ["TCP in", 803.0]], "touch": 6100.0, "digest": null,
+        "stages": [["driver rx", 144.0], ["TCP in", 803.0]], "stream": 4800.0, "touch": 6100.0, "digest": null,
         "smoltcp": {"instructions": 19024.0}, "budget": {"total": 5700.0, "stages": {"driver rx": 150.0, "TCP in": 810.0}},
         "goal": 3200, "leanest": ["iip", 7371]
     });
@@ -170,9 +170,18 @@ fn counts_are_shown_by_stage_beside_their_budgets_and_offloads_in_the_machine() 
     let mut counted = Data { account: vec![row.clone()], ..data() };
     counted.machine.as_object_mut().unwrap().insert("offloads".into(), offloads);
     let html = page::page(&counted).unwrap();
-    for shown in
-        ["<b>5600</b>", "5700", "3200", "6100", "19024", "iip 7371", "6.00", "0.25", "803 <span class=\"dim\">/ 810"]
-    {
+    for shown in [
+        "<b>5600</b>",
+        "5700",
+        "3200",
+        "4800",
+        "6100",
+        "19024",
+        "iip 7371",
+        "6.00",
+        "0.25",
+        "803 <span class=\"dim\">/ 810",
+    ] {
         assert!(html.contains(shown), "{shown}");
     }
     assert!(html.contains("off: tx-checksumming") && html.contains("on: tx-checksumming"));

@@ -24,7 +24,7 @@ fn a_frame_is_gathered_into_the_receivers_posted_obj() {
         let mut payload = rx_a.alloc().unwrap();
         payload.append(1000).unwrap().fill(9);
         let payload = Frag::from(payload.freeze());
-        a.tx(header, &[payload.lend()], META).unwrap();
+        a.tx(header.into(), &[payload.lend()], META).unwrap();
         drop(payload);
         assert_eq!(hd_a.outstanding(), 0, "the header came back");
         let mut burst = RxBurst::new();
@@ -52,7 +52,7 @@ fn a_full_ring_hands_back_and_an_empty_one_drops() {
     for i in 0..posted + 10 {
         let mut header = a.header_pool().alloc().unwrap();
         header.append(60).unwrap();
-        a.tx(header, &[], META).unwrap();
+        a.tx(header.into(), &[], META).unwrap();
         assert_eq!(a.stats().tx_dropped, (i + 1).saturating_sub(posted) as u64);
     }
     drop(b);

@@ -13,7 +13,7 @@ use crate::tcp::TcpInfo;
 use crate::time::{Duration, Instant};
 use crate::wire::int::{self, Hop};
 use crate::wire::{MacAddr, RxChecksum, TcpPacket};
-use crate::zbuf::{Frag, FragRef, Pool, Zbuf, ZbufMut, testing};
+use crate::zbuf::{Frag, FragRef, FrameHead, Pool, Zbuf, testing};
 
 /// The slow direction.
 #[derive(Clone, Copy)]
@@ -174,7 +174,7 @@ impl NicQueue for Port {
             burst.push(RxFrame { data: obj.freeze(), meta: RxMeta { checksum, rss_hash: 0 } }).unwrap();
         }
     }
-    fn tx(&mut self, header: ZbufMut, payload: &[FragRef<'_>], _: TxMeta) -> Result<(), ZbufMut> {
+    fn tx(&mut self, header: FrameHead, payload: &[FragRef<'_>], _: TxMeta) -> Result<(), FrameHead> {
         let mut frame = header.to_vec();
         for frag in payload {
             frame.extend_from_slice(frag.bytes().unwrap());

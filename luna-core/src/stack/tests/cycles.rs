@@ -14,7 +14,7 @@ use crate::rpc::{
 use crate::stack::*;
 use crate::time::Duration;
 use crate::wire::MacAddr;
-use crate::zbuf::{Frag, FragRef, Pool, Zbuf, ZbufMut, testing};
+use crate::zbuf::{Frag, FragRef, FrameHead, Pool, Zbuf, ZbufMut, testing};
 
 const RX: u64 = 10;
 const TX: u64 = 100;
@@ -34,7 +34,7 @@ impl NicQueue for Costly {
         pass(RX);
         self.0.rx_burst(burst);
     }
-    fn tx(&mut self, header: ZbufMut, payload: &[FragRef<'_>], meta: TxMeta) -> Result<(), ZbufMut> {
+    fn tx(&mut self, header: FrameHead, payload: &[FragRef<'_>], meta: TxMeta) -> Result<(), FrameHead> {
         pass(TX);
         self.0.tx(header, payload, meta)
     }

@@ -170,3 +170,69 @@ fn the_send_buffer_bounds_what_is_only_written() {
     assert_eq!(p.b.stack.cx(p.now).info(b).unwrap().state, State::Established);
     finish(p);
 }
+
+/// Sends one message of a head and `len` bytes by itself, as often as `times`, each when the one before was acknowledged.
+fn lone(p: &mut Pair, a: ConnId, len: usize, times: usize) {
+    let payload = p.a.buffer(len, 0);
+    for _ in 0..times {
+        message(&mut p.a.stack.cx(p.now), a, payload.clone(), None).unwrap();
+        p.run(Duration::from_millis(50));
+    }
+    let data: Vec<u8> = (0..len).map(pattern).collect();
+    assert_eq!(core::mem::take(&mut p.b.app.received), expected(&data, &vec![len; times]));
+}
+
+#[test]
+fn a_lone_one_has_its_headers_before_it_in_one_piece_and_is_not_copied_again() {
+    for (len, pieces) in [(64, 0), (700, 1)] {
+        let (mut p, a, _) = Pair::open(&Options::default());
+        let before = p.a.stack.copies().header.copies;
+        let seen = p.a.queue().payload_seen.len();
+        lone(&mut p, a, len, 3);
+        assert_eq!(p.a.queue().payload_seen.len() - seen, 3 * pieces, "fragments behind the head");
+        assert_eq!(p.a.stack.copies().header.copies, before, "the head went from where it was written");
+        let written = if pieces == 0 { 3 } else { 0 };
+        assert_eq!(p.a.stack.copies().small.copies, written, "a small payload is copied once, behind its head");
+        finish(p);
+    }
+}
+
+#[test]
+fn a_lone_one_that_is_lost_or_refused_comes_again_as_it_was() {
+    for fate in [Fate::Drop, Fate::Full] {
+        for len in [64, 700] {
+            let (mut p, a, _) = Pair::open(&Options::default());
+            let mut left = 2;
+            p.a.queue().fate = Box::new(move |packet, _| {
+                if packet.payload_len == 0 || left == 0 {
+                    return Fate::Pass;
+                }
+                left -= 1;
+                fate
+            });
+            lone(&mut p, a, len, 2);
+            assert_eq!(p.a.stack.counters().retransmits > 0, fate == Fate::Drop);
+            finish(p);
+        }
+    }
+}
+
+#[test]
+fn what_a_device_still_reads_is_not_written_when_the_peer_has_acknowledged_it() {
+    let (mut p, a, _) = Pair::open(&Options::default());
+    p.a.queue().hold_heads = Some(Vec::new());
+    let bytes = p.a.buffer(100, 0);
+    for i in 0..4 {
+        message(&mut p.a.stack.cx(p.now), a, bytes.slice(i..i + 64), None).unwrap();
+        p.run(Duration::from_millis(50));
+        assert_eq!(p.a.stack.cx(p.now).info(a).unwrap().queued, 0, "acknowledged");
+    }
+    let heads = p.a.queue().hold_heads.take().unwrap();
+    let held: Vec<_> = heads.iter().filter_map(|head| head.get(66..)).filter(|payload| !payload.is_empty()).collect();
+    assert_eq!(held.len(), 4);
+    for (i, payload) in held.into_iter().enumerate() {
+        assert_eq!(payload, [&HEAD[..], &bytes[i..i + 64]].concat(), "message {i}");
+    }
+    drop((bytes, heads));
+    finish(p);
+}

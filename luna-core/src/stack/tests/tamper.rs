@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::nic::{Caps, NicQueue, QueueStats, RxBurst, RxFrame, RxMeta, TxMeta};
 use crate::wire::{RxChecksum, TcpPacket};
-use crate::zbuf::{Frag, FragRef, Pool, Zbuf, ZbufMut};
+use crate::zbuf::{Frag, FragRef, FrameHead, Pool, Zbuf, ZbufMut};
 
 /// What to do with a frame about to be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,8 +25,8 @@ pub(super) type FateFn = Box<dyn FnMut(&TcpPacket, u64) -> Fate>;
 pub(super) struct Tamper<Q> {
     pub(super) inner: Q,
     pub(super) fate: FateFn,
-    held: VecDeque<(ZbufMut, Vec<Frag>, TxMeta)>,
-    parked: VecDeque<(ZbufMut, Vec<Frag>, TxMeta)>,
+    held: VecDeque<(FrameHead, Vec<Frag>, TxMeta)>,
+    parked: VecDeque<(FrameHead, Vec<Frag>, TxMeta)>,
     pub(super) count: u64,
     /// The last frames sent, when somebody wants them.
     pub(super) recent: Option<Vec<Vec<u8>>>,
@@ -38,6 +38,8 @@ pub(super) struct Tamper<Q> {
     pub(super) payload_seen: Vec<(usize, u32)>,
     /// Keep what is sent, as a device that has not completed yet.
     pub(super) hold_tx: Option<Vec<Frag>>,
+    /// The same of what frames begin with.
+    pub(super) hold_heads: Option<Vec<FrameHead>>,
     /// Every so many frames is sent twice; 0 for none.
     pub(super) duplicate: u64,
     /// Every so many frames arrives damaged; 0 for none.
@@ -59,6 +61,7 @@ impl<Q: NicQueue> Tamper<Q> {
             vouched: false,
             payload_seen: Vec::new(),
             hold_tx: None,
+            hold_heads: None,
             duplicate: 0,
             damage: 0,
             caps,
@@ -79,7 +82,17 @@ impl<Q: NicQueue> Tamper<Q> {
         change(&mut self.caps);
     }
 
-    fn forward(&mut self, header: ZbufMut, frags: Vec<Frag>, meta: TxMeta) {
+    fn copy(&self, header: &FrameHead) -> ZbufMut {
+        let mut copy = self.inner.header_pool().alloc().unwrap();
+        copy.append(header.len()).unwrap().copy_from_slice(header);
+        copy
+    }
+
+    fn forward(&mut self, mut header: FrameHead, frags: Vec<Frag>, meta: TxMeta) {
+        let copy = self.hold_heads.is_some().then(|| self.copy(&header));
+        if let (Some(copy), Some(held)) = (copy, &mut self.hold_heads) {
+            held.push(core::mem::replace(&mut header, copy.into()));
+        }
         for f in &frags {
             if let Some(b) = f.bytes() {
                 self.payload_seen.push((b.as_ptr() as usize, f.len()));
@@ -116,7 +129,7 @@ impl<Q: NicQueue> NicQueue for Tamper<Q> {
             self.inner.rx_burst(burst);
         }
     }
-    fn tx(&mut self, header: ZbufMut, payload: &[FragRef<'_>], meta: TxMeta) -> Result<(), ZbufMut> {
+    fn tx(&mut self, header: FrameHead, payload: &[FragRef<'_>], meta: TxMeta) -> Result<(), FrameHead> {
         let mut flat = header.to_vec();
         for f in payload.iter() {
             let start = flat.len();
@@ -145,15 +158,16 @@ impl<Q: NicQueue> NicQueue for Tamper<Q> {
                 let count = self.count;
                 let hit = |every: u64| every > 0 && count.is_multiple_of(every);
                 if hit(self.duplicate) {
-                    let mut again = self.inner.header_pool().alloc().unwrap();
-                    again.append(header.len()).unwrap().copy_from_slice(&header);
-                    self.forward(again, taken(payload), meta);
+                    let again = self.copy(&header);
+                    self.forward(again.into(), taken(payload), meta);
                 }
                 let mut header = header;
                 if hit(self.damage) {
-                    // Somewhere behind the addresses, so that only a checksum can tell.
+                    // Somewhere behind the addresses, so that only a checksum can tell; on the wire, not what is kept.
+                    let mut damaged = self.copy(&header);
                     let i = 34 + (self.count as usize * 7) % (header.len() as usize - 34);
-                    header[i] ^= 1 << (self.count % 8);
+                    damaged[i] ^= 1 << (self.count % 8);
+                    header = damaged.into();
                 }
                 self.forward(header, taken(payload), meta);
                 while let Some((h, f, m)) = self.held.pop_front() {

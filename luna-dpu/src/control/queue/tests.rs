@@ -174,7 +174,7 @@ fn a_long_echo_goes_out_from_where_it_lies_and_a_flood_of_them_is_bounded() {
     let send = |peer: &mut MemQueue<'_, '_>, frame: &[u8]| {
         let mut obj = header.alloc().unwrap();
         obj.append(frame.len() as u32).unwrap().copy_from_slice(frame);
-        assert!(peer.tx(obj, &[], meta).is_ok());
+        assert!(peer.tx(obj.into(), &[], meta).is_ok());
     };
     let receive = |peer: &mut MemQueue<'_, '_>| {
         let mut burst = RxBurst::new();

@@ -8,7 +8,7 @@ use core::ptr::NonNull;
 
 use luna_core::nic::{Caps, MAX_TX_FRAGS, NicQueue, QueueStats, RX_BURST, RxBurst, RxFrame, RxMeta, TxMeta};
 use luna_core::wire::RxChecksum;
-use luna_core::zbuf::{Frag, FragRef, IoAddr, Pool, ZbufMut};
+use luna_core::zbuf::{Frag, FragRef, FrameHead, IoAddr, Pool, ZbufMut};
 
 use super::header::{HEADER_LEN, Header};
 use crate::dma::{DmaPiece, DmaSync};
@@ -161,7 +161,7 @@ impl<R: Registers, D: DmaSync> NetQueue<'_, R, D> {
     fn refill(&mut self) {
         while self.rx.room() > 0 {
             let Some(obj) = self.rx_pool.alloc() else { break };
-            let Some((start, io)) = piece_before(&obj) else { break };
+            let Some((start, io)) = piece_before(data_of(&obj), obj.io_addr()) else { break };
             let len = HEADER_LEN + self.rx_pool.data_capacity();
             self.sync.device_writes(start, len as usize);
             let buffer = Buffer { addr: io, len, device_writes: true };
@@ -248,12 +248,12 @@ fn data_of(obj: &ZbufMut) -> NonNull<u8> {
     unsafe { start.add(offset) }
 }
 
-/// Where the header before the view is, for the core and for the device.
+/// Where the header before a view that begins at `data` is, for the core and for the device.
 #[inline(always)]
-fn piece_before(obj: &ZbufMut) -> Option<(NonNull<u8>, IoAddr)> {
-    let io = obj.io_addr().0.checked_sub(u64::from(HEADER_LEN))?;
+fn piece_before(data: NonNull<u8>, io: IoAddr) -> Option<(NonNull<u8>, IoAddr)> {
+    let io = io.0.checked_sub(u64::from(HEADER_LEN))?;
     // SAFETY: the prefix, checked when the queue was made, lies before every view of the obj.
-    Some((unsafe { data_of(obj).sub(HEADER_LEN as usize) }, IoAddr(io)))
+    Some((unsafe { data.sub(HEADER_LEN as usize) }, IoAddr(io)))
 }
 
 /// Pieces of foreign memory that are contiguous for the device.
@@ -316,7 +316,7 @@ impl<R: Registers, D: DmaSync> NicQueue for NetQueue<'_, R, D> {
     }
 
     #[inline(always)]
-    fn tx(&mut self, header: ZbufMut, payload: &[FragRef<'_>], meta: TxMeta) -> Result<(), ZbufMut> {
+    fn tx(&mut self, header: FrameHead, payload: &[FragRef<'_>], meta: TxMeta) -> Result<(), FrameHead> {
         let Some((pieces, payload_len)) = Self::count(payload) else {
             self.stats.tx_dropped += 1;
             return Ok(());
@@ -337,12 +337,12 @@ impl<R: Registers, D: DmaSync> NicQueue for NetQueue<'_, R, D> {
             self.stats.tx_dropped += 1;
             return Ok(());
         }
-        let Some((start, io)) = piece_before(&header) else { return Err(header) };
-        // SAFETY: `piece_before` is the header's place in the prefix, and the obj is ours alone.
-        unsafe { Header::of(&meta).write_before(data_of(&header)) };
+        let Some((start, io)) = piece_before(header.as_ptr(), header.io_addr()) else { return Err(header) };
+        // SAFETY: `piece_before` is the header's place in the prefix, which is the head's alone.
+        unsafe { Header::of(&meta).write_before(header.as_ptr()) };
         let len = HEADER_LEN + header.len();
         self.sync.device_reads(start, len as usize);
-        let first = (Buffer { addr: io, len, device_writes: false }, Frag::from(header.freeze()));
+        let first = (Buffer { addr: io, len, device_writes: false }, Frag::from(header.into_zbuf()));
         let sync = &self.sync;
         let mut rest: Option<Frag> = None;
         let mut frags = payload.iter();

@@ -289,7 +289,7 @@ fn large_frames_are_left_to_a_device_that_cuts_them() {
         let meta = TxMeta { l4_len: 32, offload_checksum: true, segment_size: 1448, ..PLAIN };
         let header = b.header(&[5; 66]);
         let header_io = header.io_addr().0;
-        b.queue.tx(header, &lent, meta).unwrap();
+        b.queue.tx(header.into(), &lent, meta).unwrap();
         b.queue.flush();
         let chain = b.tx.take().unwrap();
         assert_eq!(chain.buffers.iter().map(|b| b.len).collect::<Vec<_>>(), [78, 1900, 1900, 1900]);
@@ -299,7 +299,7 @@ fn large_frames_are_left_to_a_device_that_cuts_them() {
         assert_eq!(head, [1, 1, 66, 0, size[0], size[1], 34, 0, 16, 0, 0, 0]);
         // One that claims to be a single frame is still too long.
         let plain = TxMeta { segment_size: 0, ..meta };
-        b.queue.tx(b.header(&[5; 66]), &lent, plain).unwrap();
+        b.queue.tx(b.header(&[5; 66]).into(), &lent, plain).unwrap();
         assert_eq!(b.queue.stats().tx_dropped, 1);
     }
 }
@@ -315,7 +315,7 @@ fn what_is_sent_lies_where_the_application_put_it() {
         let header_io = header.io_addr().0;
         let meta = TxMeta { offload_checksum: true, ..PLAIN };
         let lent: Vec<FragRef<'_>> = [&first, &second].map(Frag::lend).into();
-        b.queue.tx(header, &lent, meta).unwrap();
+        b.queue.tx(header.into(), &lent, meta).unwrap();
         if !b.net.accepted.get().has(feature::RING_PACKED) {
             assert!(b.tx.take().is_none(), "not before the flush");
         }
@@ -342,9 +342,9 @@ fn what_is_sent_lies_where_the_application_put_it() {
 fn a_full_ring_gives_the_header_back() {
     for mut b in Bench::every() {
         for _ in 0..SIZE {
-            b.queue.tx(b.header(&[1; 60]), &[], PLAIN).unwrap();
+            b.queue.tx(b.header(&[1; 60]).into(), &[], PLAIN).unwrap();
         }
-        let refused = b.queue.tx(b.header(&[2; 60]), &[], PLAIN).unwrap_err();
+        let refused = b.queue.tx(b.header(&[2; 60]).into(), &[], PLAIN).unwrap_err();
         assert_eq!(*refused, [2; 60]);
         b.queue.flush();
         b.tx.take().unwrap();
@@ -360,7 +360,7 @@ fn a_device_that_does_nothing_is_reminded() {
     for mut b in Bench::every() {
         b.queue.flush();
         b.tx.want_doorbell(false);
-        b.queue.tx(b.header(&[1; 60]), &[], PLAIN).unwrap();
+        b.queue.tx(b.header(&[1; 60]).into(), &[], PLAIN).unwrap();
         b.queue.flush();
         b.net.bells.0.borrow_mut().clear();
         for _ in 0..10 * 4096 {
@@ -387,9 +387,9 @@ fn frames_above_the_mtu_and_foreign_headers_are_dropped_and_counted() {
     let mut long = b.rx_pool.alloc().unwrap();
     long.append(1500).unwrap();
     let long = Frag::from(long.freeze());
-    assert!(b.queue.tx(b.header(&[1; 54]), &[long.lend()], PLAIN).is_ok());
+    assert!(b.queue.tx(b.header(&[1; 54]).into(), &[long.lend()], PLAIN).is_ok());
     let stray = pool(512).alloc().unwrap();
-    assert!(b.queue.tx(stray, &[], PLAIN).is_ok());
+    assert!(b.queue.tx(stray.into(), &[], PLAIN).is_ok());
     assert_eq!((b.queue.stats().tx_dropped, b.queue.in_flight().1), (2, 0));
 }
 
@@ -405,7 +405,7 @@ fn a_ring_that_breaks_stops_the_queue_and_is_told() {
         b.tx.say_used(3, 0, 1);
         assert_eq!(b.queue.reap(), 0);
         assert_eq!(b.queue.faults().tx_ring, 1);
-        assert!(b.queue.tx(b.header(&[1; 60]), &[], PLAIN).is_ok());
+        assert!(b.queue.tx(b.header(&[1; 60]).into(), &[], PLAIN).is_ok());
         assert_eq!(b.queue.stats().tx_dropped, 1);
     }
 }
