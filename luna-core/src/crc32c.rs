@@ -1,6 +1,6 @@
 //! CRC-32C (RFC 3720 §12.1, Castagnoli) by the processor's own instruction where it has one, else by table.
 //!
-//! The instruction does the 20 bytes of an RPC frame's header in three steps. A build for x86-64-v2, as this workspace's are, has
+//! The instruction does the 20 bytes of an RPC frame's header in three steps. A build with SSE4.2, as this workspace's are, has
 //! it in line; in others what the processor can do is asked once per process and remembered by `cpufeatures`. aarch64's
 //! instruction is used where the build says that every processor has it (`target-feature=+crc`, as for images), and then
 //! there is no table.
