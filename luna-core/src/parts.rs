@@ -17,5 +17,9 @@ pub(crate) const COOKIES: bool = cfg!(feature = "cookies");
 /// Foreign memory: none can be registered.
 pub(crate) const FOREIGN: bool = cfg!(feature = "foreign");
 
+/// Lone messages sent from where they were written, their headers right before them: they are copied behind headers of their
+/// own, which takes longer.
+pub(crate) const LEADS: bool = cfg!(feature = "leads");
+
 /// Packets that the device cuts into segments: each segment is handed over by itself.
 pub(crate) const TSO: bool = cfg!(feature = "tso");

@@ -10,7 +10,7 @@ use static_assertions::const_assert_eq;
 
 use super::Stack;
 use crate::nic::{MAX_TSO_PAYLOAD, NicQueue, TxFrags, TxMeta};
-use crate::parts::TSO;
+use crate::parts::{LEADS, TSO};
 use crate::slab::NIL;
 use crate::tcp::connection::Flags;
 use crate::tcp::segments::{Segment, SegmentFlags};
@@ -101,7 +101,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
             self.output_many(slot)
         } else if unsent == 0 {
             if c.flags.fin_queued() { Burst::Rest } else { Burst::Nothing }
-        } else if c.send.leads(&self.sends) {
+        } else if LEADS && c.send.leads(&self.sends) {
             self.burst::<LONE>(slot)
         } else {
             self.output_many(slot)

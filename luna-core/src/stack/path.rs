@@ -6,6 +6,7 @@ use core::net::IpAddr;
 use super::storage::Neighbor;
 use crate::nic::NicQueue;
 use crate::parts::IPV6;
+use crate::parts::LEADS;
 use crate::wire::{MAX_HEADER_LEN, MacAddr};
 use crate::zbuf::{Arena, Room};
 
@@ -118,7 +119,7 @@ impl<Q: NicQueue> Path<Q> {
     #[inline(always)]
     pub(crate) fn room_to_send(&mut self, len: u32, leads: bool) -> Option<Room<'_>> {
         let pool = self.queue.header_pool();
-        if leads { self.arena.leading_room(pool, len) } else { self.arena.room(pool, len) }
+        if LEADS && leads { self.arena.leading_room(pool, len) } else { self.arena.room(pool, len) }
     }
 
     pub(crate) fn owns(&self, ip: IpAddr) -> bool {

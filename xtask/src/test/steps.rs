@@ -90,7 +90,7 @@ fn clippy_with(runner: &mut Runner, selection: &[&str]) -> Result<Outcome> {
 }
 
 /// What `whole` stands for in luna-core and in luna-dpu.
-const CORE_PARTS: &[&str] = &["ipv6", "controllers", "cookies", "foreign", "tso"];
+const CORE_PARTS: &[&str] = &["ipv6", "controllers", "cookies", "foreign", "leads", "tso"];
 const DPU_PARTS: &[&str] = &["dhcp", "ipv6", "packed", "loss", "reports"];
 
 fn features(runner: &mut Runner) -> Result<Outcome> {

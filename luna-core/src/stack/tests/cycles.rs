@@ -14,7 +14,7 @@ use crate::rpc::{
 use crate::stack::*;
 use crate::time::Duration;
 use crate::wire::MacAddr;
-use crate::zbuf::{Frag, FragRef, FrameHead, Pool, Zbuf, ZbufMut, testing};
+use crate::zbuf::{Frag, FragRef, FrameHead, Pool, Zbuf, testing};
 
 const RX: u64 = 10;
 const TX: u64 = 100;
@@ -52,9 +52,9 @@ impl NicQueue for Costly {
 struct Costs;
 
 impl Handler for Costs {
-    fn on_request<S: ByteStream>(&mut self, cx: &mut SessionCx<'_, '_, S>, request: Request<'_>) {
+    fn on_request<S: ByteStream>(&mut self, cx: &mut SessionCx<'_, '_, S>, mut request: Request<'_>) {
         pass(REQUEST);
-        cx.reply(Status::OK, &[], request.payload).unwrap();
+        cx.reply_payload(Status::OK, &[], &mut request.payload).unwrap();
     }
     fn on_response<S: ByteStream>(
         &mut self,

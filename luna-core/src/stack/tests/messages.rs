@@ -183,6 +183,7 @@ fn lone(p: &mut Pair, a: ConnId, len: usize, times: usize) {
 }
 
 #[test]
+#[cfg_attr(not(feature = "leads"), ignore = "needs leads")]
 fn a_lone_one_has_its_headers_before_it_in_one_piece_and_is_not_copied_again() {
     for (len, pieces) in [(64, 0), (700, 1)] {
         let (mut p, a, _) = Pair::open(&Options::default());
