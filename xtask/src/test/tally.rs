@@ -45,6 +45,17 @@ impl Tally {
         self.skip_reasons.push(reason);
     }
 
+    /// Takes back the skips whose reason is that one of `parts` is not built in: what such a test asks is asked where it is.
+    pub(crate) fn without_left_out(&mut self, parts: &[&str]) {
+        let left_out = |reason: &String| {
+            let needs = reason.rsplit_once(": needs ").map_or("", |(_, needs)| needs);
+            !needs.is_empty() && needs.split([',', ' ']).all(|w| w.is_empty() || w == "and" || parts.contains(&w))
+        };
+        let before = self.skip_reasons.len();
+        self.skip_reasons.retain(|reason| !left_out(reason));
+        self.skipped = self.skipped.saturating_sub(before - self.skip_reasons.len());
+    }
+
     /// Adds another's counts.
     pub(crate) fn add(&mut self, other: &Self) {
         let Self { passed, failed, skipped, skip_reasons } = other;

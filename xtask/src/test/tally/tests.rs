@@ -43,3 +43,21 @@ fn closing_line_has_its_agreed_form() {
     let total = Tally { passed: 12, failed: 0, skipped: 1, skip_reasons: vec![] };
     assert_eq!(total.to_string(), "12 passed, 0 failed, 1 skipped");
 }
+
+#[test]
+fn tests_of_parts_that_are_not_built_in_are_no_skips_and_others_stay() {
+    let mut tally = Tally::default();
+    for line in [
+        "test a::one ... ignored, needs ipv6",
+        "test a::two ... ignored, needs ipv6 and tso",
+        "test a::three ... ignored, needs root",
+        "test a::four ... ignored",
+        "test a::five ... ignored, needs ipv6 and root",
+        "test result: ok. 7 passed; 0 failed; 5 ignored; 0 measured; 0 filtered out; finished in 0.1s",
+    ] {
+        tally.read(line);
+    }
+    tally.without_left_out(&["ipv6", "tso"]);
+    assert_eq!((tally.passed, tally.skipped), (7, 3));
+    assert_eq!(tally.skip_reasons, ["a::three: needs root", "a::four: ignored", "a::five: needs ipv6 and root"]);
+}
