@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    #[cfg_attr(not(feature = "ipv6"), ignore = "needs what it names")]
+    #[cfg_attr(not(feature = "ipv6"), ignore = "needs ipv6")]
     fn words_are_read_and_others_left_alone() {
         let args = NetArgs::parse(
             "console=ttyAMA0 net.addr=10.0.0.2/24 net.addr=fd00::2/64 net.addr=dhcp net.gateway=10.0.0.1 \

@@ -286,7 +286,7 @@ mod tests {
     use super::*;
 
     #[test]
-    #[cfg_attr(not(all(feature = "client", feature = "whole")), ignore = "needs what it names")]
+    #[cfg_attr(not(all(feature = "client", feature = "whole")), ignore = "needs client and whole")]
     fn words_are_read() {
         let s = Settings::parse(
             "net.addr=10.0.0.2/24 connect=10.0.0.1:7480 peer=10.0.0.1@02:00:00:00:00:af peer=fd00::1@02:00:00:00:00:AF size=65536 count=100 depth=16 verify=off loss=10 rings=split transport=pci cores=2 events=off checksum=off until=3 listen=0 patience=5 tcp=datacenter nap=off die=stray",
