@@ -437,6 +437,7 @@ impl SendQueue {
         Self::gather_several(pool, at, len, frags, max_frags)
     }
 
+    /// The same of any number. Not [`SendQueue::gather_plain`]: nothing can be copied behind a head that others share.
     #[inline(never)]
     fn gather_several<'p>(
         pool: &'p SendEntries<'_>,

@@ -49,16 +49,8 @@ pub struct Pool {
 /// A head in the making, whose tailroom need not be worked out from its address.
 pub(crate) struct Fresh {
     head: FrameHead,
-    /// Bytes behind those in use that may be used too; 0 unless it is the obj's only handle.
+    /// Bytes behind those in use.
     room: u32,
-}
-
-impl From<FrameHead> for Fresh {
-    /// One that nothing is put behind.
-    #[inline(always)]
-    fn from(head: FrameHead) -> Self {
-        Self { head, room: 0 }
-    }
 }
 
 impl Fresh {
@@ -67,7 +59,7 @@ impl Fresh {
     pub(crate) fn append(&mut self, n: u32) -> Option<&mut [u8]> {
         self.room = self.room.checked_sub(n)?;
         // SAFETY: there was room for them: what the obj had behind the bytes it began with, less what was appended since;
-        // and with room it is the only handle.
+        // and the obj was just allocated, so that this is its only handle.
         Some(unsafe { self.head.append_known(n) })
     }
 
