@@ -397,15 +397,23 @@ fn a_server_killed_mid_call_is_a_clear_error_soon() {
 fn a_put_whose_client_dies_leaves_nothing() {
     let dir = TempDir::new().unwrap();
     let (from, root) = (dir.path().join("from"), dir.path().join("root"));
-    // Larger than what arrives before the kill; sparse, so that it costs nothing.
-    fs::File::create(&from).unwrap().set_len(4 << 30).unwrap();
+    // Larger than what arrives before the kill, as far as the disk has room: the server reserves all of it first.
+    let disk = rustix::fs::statvfs(dir.path()).unwrap();
+    let size = (disk.f_bavail * disk.f_frsize / 2).min(1 << 30);
+    // Sparse, so that it costs nothing.
+    fs::File::create(&from).unwrap().set_len(size).unwrap();
     let server = Server::start(&root, &[]);
     let args = ["put", "--stack", "kernel", "--connect", &server.addr, from.to_str().unwrap()];
-    let mut client = luna(&args).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let mut client =
+        luna(&args).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn().unwrap();
     let count = || fs::read_dir(&root).unwrap().count();
     let patience = Instant::now() + Duration::from_secs(20);
     while count() == 0 && Instant::now() < patience {
-        thread::sleep(Duration::from_millis(5));
+        if client.try_wait().unwrap().is_some() {
+            let out = client.wait_with_output().unwrap();
+            panic!("the put of {size} bytes ended: {}", String::from_utf8_lossy(&out.stderr));
+        }
+        thread::sleep(Duration::from_millis(1));
     }
     assert_eq!(count(), 1, "the put has begun");
     client.kill().unwrap();
