@@ -35,6 +35,7 @@ impl<P: FrameIo> FrameQueue<P> {
             foreign: false,
             prompt_completion: true,
             max_tso_payload: 0,
+            max_tso_payload_v6: 0,
         };
         Self { io, rx_pool, header_pool, caps, stats: QueueStats::default() }
     }

@@ -121,6 +121,7 @@ impl<'l, 'p> MemQueue<'l, 'p> {
             foreign: true,
             prompt_completion: true,
             max_tso_payload: 0,
+            max_tso_payload_v6: 0,
         };
         let checksum = if port.checksum_offload { RxChecksum::GOOD } else { RxChecksum::UNKNOWN };
         let mut queue = Self { end, rx_pool, header_pool, caps, checksum, stats: QueueStats::default() };
@@ -128,12 +129,13 @@ impl<'l, 'p> MemQueue<'l, 'p> {
         Ok(queue)
     }
 
-    /// Stands for a device that cuts frames of up to `max_payload` bytes into segments (TSO), which takes one that computes
-    /// checksums: without [`MemPort::checksum_offload`] nothing changes.
+    /// Stands for a device that cuts frames of up to `max_payload` bytes into segments (TSO), over either family, which takes
+    /// one that computes checksums: without [`MemPort::checksum_offload`] nothing changes.
     #[must_use]
     pub fn with_tso(mut self, max_payload: u32) -> Self {
         if self.caps.tx_checksum {
             self.caps.max_tso_payload = max_payload.min(MAX_TSO_PAYLOAD);
+            self.caps.max_tso_payload_v6 = max_payload.min(MAX_TSO_PAYLOAD);
         }
         self
     }

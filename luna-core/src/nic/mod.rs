@@ -16,7 +16,8 @@ pub use mem::{MEM_RING, MemEnd, MemLink, MemPort, MemQueue, MemQueueError};
 pub const RX_BURST: usize = 32;
 /// Most payload fragments of one frame.
 pub const MAX_TX_FRAGS: usize = 17;
-/// Most payload of a frame that a device cuts: what the length field of IPv4 leaves behind the longest headers.
+/// Most payload of a frame that a device cuts: what the length field of IPv4 leaves behind the longest headers. IPv6's leaves
+/// more.
 pub const MAX_TSO_PAYLOAD: u32 = 65_535 - 20 - 60;
 
 /// What a queue can do.
@@ -35,9 +36,11 @@ pub struct Caps {
     pub foreign: bool,
     /// Buffers of an idle queue come back within 1 ms, without further transmits.
     pub prompt_completion: bool,
-    /// Most payload bytes of a frame that the device cuts into segments itself (TSO); 0 when it cuts none. A device that does
-    /// computes checksums as well (`tx_checksum`). What is no multiple of a segment ends in a shorter one.
+    /// Most payload bytes of a frame over IPv4 that the device cuts into segments itself (TSO); 0 when it cuts none. A device
+    /// that does computes checksums as well (`tx_checksum`). What is no multiple of a segment ends in a shorter one.
     pub max_tso_payload: u32,
+    /// The same over IPv6.
+    pub max_tso_payload_v6: u32,
 }
 
 impl Caps {
@@ -45,6 +48,12 @@ impl Caps {
     #[inline(always)]
     pub(crate) fn max_tx_frags(&self) -> usize {
         if self.max_tx_segments <= 1 { MAX_TX_FRAGS } else { usize::from(self.max_tx_segments) - 1 }
+    }
+
+    /// Most payload of a frame that the device cuts, over this family.
+    #[inline]
+    pub(crate) fn max_tso(&self, ipv6: bool) -> u32 {
+        if ipv6 { self.max_tso_payload_v6 } else { self.max_tso_payload }.min(MAX_TSO_PAYLOAD)
     }
 }
 
@@ -219,7 +228,7 @@ pub struct TxMeta {
     pub ipv6: bool,
     /// The TCP checksum field holds the pseudo-header's sum, and the device completes it; IPv4's is already there.
     pub offload_checksum: bool,
-    /// Payload bytes of each segment that the device shall make of the frame ([`Caps::max_tso_payload`]); 0: it is one. The
+    /// Payload bytes of each segment that the device shall make of the frame ([`Caps::max_tso_payload`] or its like for IPv6); 0: it is one. The
     /// headers speak of the whole: its length, the flags of the last segment, and in the checksum field the pseudo-header's
     /// sum with the whole's length (virtio's way).
     pub segment_size: u16,

@@ -66,6 +66,7 @@ impl<'m> IpQueue<'m> {
             foreign: false,
             prompt_completion: true,
             max_tso_payload: 0,
+            max_tso_payload_v6: 0,
         };
         Self { pool, caps, rx: None, tx, tx_first: 0, tx_len: 0, stats: QueueStats::default() }
     }

@@ -56,7 +56,7 @@ fn plain() -> Flags {
 
 /// How much of `unsent` makes whole segments of `mss` bytes within `most`; all that there is, if a short end may go too.
 #[inline(always)]
-fn whole_segments(unsent: u32, most: u32, mss: u32, nagle: bool) -> u32 {
+pub(super) fn whole_segments(unsent: u32, most: u32, mss: u32, nagle: bool) -> u32 {
     if unsent <= most && !nagle {
         return unsent;
     }

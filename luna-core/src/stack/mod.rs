@@ -18,6 +18,7 @@ mod ids;
 #[cfg(any(test, feature = "invariants"))]
 mod invariants;
 mod keepalive;
+mod large;
 mod listener;
 mod message;
 mod output;

@@ -5,6 +5,7 @@ use super::deliver::Next;
 use super::transmit::{Piece, Sent};
 use super::{App, CloseReason, Cx, Stack};
 use crate::nic::NicQueue;
+use crate::parts::TSO;
 use crate::slab::NIL;
 use crate::tcp::State;
 use crate::tcp::connection::Flags;
@@ -286,9 +287,14 @@ impl<Q: NicQueue> Stack<'_, Q> {
             if self.conns.at(slot).flags.careful() && self.must_wait(slot) {
                 return Output::Done;
             }
+            let mut large = false;
+            if TSO && len == mss && unsent > mss {
+                let more = self.large_len(slot, cwnd_room.min(wnd_room));
+                (len, large) = (len.max(more), more > len);
+            }
             let c = self.conns.at(slot);
             let last = len == unsent;
-            let piece = Piece { seq: c.snd_nxt, at: c.send.next, len, fin: fin && last, push: last };
+            let piece = Piece { seq: c.snd_nxt, at: c.send.next, len, fin: fin && last, push: last, large };
             let (sent, at) = match self.transmit_data(slot, &piece) {
                 Sent::Bytes(n, at) => (n, at),
                 Sent::Stalled => return Output::Stalled,
@@ -296,6 +302,9 @@ impl<Q: NicQueue> Stack<'_, Q> {
             };
             let fin = piece.fin && sent == len;
             self.record(slot, &piece, sent, at, fin);
+            if large {
+                self.conns.at_mut(slot).flags.set_uncut(true);
+            }
             if self.conns.at(slot).flags.careful() {
                 self.pace(slot, sent);
             }

@@ -70,6 +70,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
             len: s.len,
             fin: s.flags.fin(),
             push: true,
+            large: false,
         };
         let sent = match self.transmit_data(slot, &piece) {
             Sent::Bytes(n, _) => n,
@@ -106,7 +107,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let fresh = wanted && len > 0 && len <= room && self.segments.available() > 0;
         if fresh {
             let push = len == c.unsent();
-            let piece = Piece { seq: c.snd_nxt, at: c.send.next, len, fin: false, push };
+            let piece = Piece { seq: c.snd_nxt, at: c.send.next, len, fin: false, push, large: false };
             match self.transmit_data(slot, &piece) {
                 Sent::Bytes(n, at) => self.record(slot, &piece, n, at, false),
                 Sent::Stalled => return Output::Stalled,

@@ -3,6 +3,7 @@
 use super::Stack;
 use super::telemetry::TxShim;
 use crate::nic::{NicQueue, TxFrags, TxMeta};
+use crate::parts::TSO;
 use crate::tcp::State;
 use crate::tcp::congestion::CongestionKind;
 use crate::tcp::send_queue::{Cursor, Gather, SendQueue};
@@ -20,6 +21,8 @@ pub(super) struct Piece {
     pub(super) len: u32,
     pub(super) fin: bool,
     pub(super) push: bool,
+    /// The device cuts it into segments ([`Stack::large_len`]); else what is longer than one is sent in part.
+    pub(super) large: bool,
 }
 
 /// What became of it.
@@ -110,8 +113,10 @@ impl<Q: NicQueue> Stack<'_, Q> {
             self.counters.no_header_obj += 1;
             return Sent::Stalled;
         }
+        let mss = u32::from(c.mss);
+        let large = TSO && piece.large;
         // Blocks take the place of payload: a frame never exceeds the MTU.
-        let len = piece.len.min(u32::from(c.mss).saturating_sub((tcp_header_len - plain) as u32));
+        let len = if large { piece.len } else { piece.len.min(mss.saturating_sub((tcp_header_len - plain) as u32)) };
         let to = Gather {
             header: &mut header,
             frags: &mut self.frags,
@@ -143,7 +148,11 @@ impl<Q: NicQueue> Stack<'_, Q> {
         insert_shim(template, &mut header, tcp_header_len, ipv6, &shim);
         stage!(self.cycles, Checksum);
         finish_checksum(template, &mut header, &self.frags, tcp_header_len as u32 + sent, shim.len(), offload);
-        let meta = meta(template, tcp_header_len, ipv6, path.config.vlan.is_some(), offload);
+        let mut meta = meta(template, tcp_header_len, ipv6, path.config.vlan.is_some(), offload);
+        let segments = if large { sent.div_ceil(mss) } else { 1 };
+        if segments > 1 {
+            meta.segment_size = c.mss;
+        }
         let refused = {
             let lent: TxFrags<'_> = self.frags.iter().map(Frag::lend).collect();
             stage!(self.cycles, DriverTx);
@@ -166,7 +175,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         if flags.cwr() {
             c.cwr_sent();
         }
-        self.counters.segments_out += 1;
+        self.counters.segments_out += u64::from(segments);
         if !shim.is_empty() {
             self.shim_sent(slot);
         }

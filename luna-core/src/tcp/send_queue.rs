@@ -469,6 +469,24 @@ impl SendQueue {
         (len - room, Cursor { entry, offset })
     }
 
+    /// How many of `most` bytes from `at` are certain to fit a frame of `max_frags` fragments. Foreign memory is none of them:
+    /// how many pieces it is for a device is not known here.
+    #[inline(never)]
+    pub(crate) fn fitting(pool: &SendEntries<'_>, at: Cursor, most: u32, max_frags: usize) -> u32 {
+        let Cursor { mut entry, mut offset } = at;
+        let mut bytes = 0;
+        for _ in 0..max_frags {
+            if entry == NIL || bytes >= most {
+                break;
+            }
+            let e = pool.at(entry);
+            let Some(frag) = e.frag.as_ref().filter(|f| !f.is_foreign()) else { break };
+            bytes += frag.len() - offset;
+            (entry, offset) = (e.next, 0);
+        }
+        bytes.min(most)
+    }
+
     /// The place `n` bytes behind `at`.
     pub(crate) fn advance(pool: &SendEntries<'_>, at: Cursor, n: u32) -> Cursor {
         let Cursor { mut entry, offset } = at;

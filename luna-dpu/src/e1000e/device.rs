@@ -158,6 +158,7 @@ impl<R: Registers> Device<R> {
             foreign: false,
             prompt_completion: true,
             max_tso_payload: 0,
+            max_tso_payload_v6: 0,
         };
         Ok(E1000eQueue::new(Parts { registers, caps, rx, tx, rx_pool, header_pool, sync, buffer }))
     }

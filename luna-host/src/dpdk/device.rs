@@ -105,7 +105,9 @@ impl Setup {
             // Foreign memory is not mapped for devices yet: it is copied, and counted.
             foreign: false,
             prompt_completion: reap.is_prompt(),
+            // DPDK has one word for both families.
             max_tso_payload: if tso_flags != 0 { MAX_TSO_PAYLOAD } else { 0 },
+            max_tso_payload_v6: if tso_flags != 0 { MAX_TSO_PAYLOAD } else { 0 },
         };
         // memif's zero-copy transmit writes a descriptor before it looks whether one is free (DPDK 22.11): a chain that
         // meets a full ring overwrites a frame that the other side has yet to read, and frees its memory early.

@@ -145,22 +145,35 @@ pub(super) fn chain(
     Ok(head)
 }
 
+/// What the device does to a frame, as DPDK's flags and lengths. `tso_flags` are those of a frame that it cuts.
+#[inline(always)]
+const fn offloads(meta: TxMeta, tso_flags: u64) -> (u64, u64) {
+    if !meta.offload_checksum {
+        return (0, 0);
+    }
+    let lengths = sys::mbuf::pack_tx_offload(
+        meta.l2_len as u64,
+        meta.l3_len as u64,
+        meta.l4_len as u64,
+        meta.segment_size as u64,
+    );
+    let cut = if meta.segment_size != 0 { tso_flags } else { 0 };
+    let flags = if meta.ipv6 {
+        // Its header has no checksum.
+        sys::LUNA_MBUF_F_TX_IPV6 | cut & !sys::LUNA_MBUF_F_TX_IP_CKSUM
+    } else {
+        sys::LUNA_MBUF_F_TX_IPV4 | cut
+    };
+    (flags | sys::LUNA_MBUF_F_TX_TCP_CKSUM, lengths)
+}
+
 /// The mbuf of a head's obj, of one of our mbuf pools, covering its bytes.
 #[inline]
 fn own(head: FrameHead, meta: TxMeta, tso_flags: u64) -> NonNull<sys::rte_mbuf> {
     // SAFETY: an obj of an mbuf pool, by the callers' contract.
     let m = unsafe { mbuf::of_obj(head.obj_start()) };
     let (data, len) = raw::head_into_parts(head);
-    let (flags, offload) = if meta.offload_checksum {
-        let ip = if meta.ipv6 { sys::LUNA_MBUF_F_TX_IPV6 } else { sys::LUNA_MBUF_F_TX_IPV4 };
-        let size = meta.segment_size.into();
-        let lengths = sys::mbuf::pack_tx_offload(meta.l2_len.into(), meta.l3_len.into(), meta.l4_len.into(), size);
-        // `tso_flags` has what only IPv4 has; large frames are IPv4's.
-        let cut = if meta.segment_size != 0 { tso_flags } else { 0 };
-        (ip | sys::LUNA_MBUF_F_TX_TCP_CKSUM | cut, lengths)
-    } else {
-        (0, 0)
-    };
+    let (flags, offload) = offloads(meta, tso_flags);
     // SAFETY: an obj has one head, so the mbuf is nobody else's; the data lies behind buf_addr.
     unsafe {
         mbuf::give(m);
@@ -247,3 +260,6 @@ fn copied(pool: &MbufPool, header: FrameHead, more: u32) -> Result<ZbufMut, NotB
     }
     if frame.tailroom() < more { Err(NotBuilt::NoObjs(header)) } else { Ok(frame) }
 }
+
+#[cfg(test)]
+mod tests;

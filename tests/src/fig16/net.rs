@@ -155,6 +155,7 @@ fn host(i: usize, kind: CongestionKind, conns: usize, shared: &Rc<RefCell<Shared
         foreign: true,
         prompt_completion: true,
         max_tso_payload: 0,
+        max_tso_payload_v6: 0,
     };
     let (rx, headers) = (memory::pool(rx_zones, 1600), memory::pool(header_zones, 512));
     let queue = SimQueue::new(wire.clone(), caps, rx, headers, false);

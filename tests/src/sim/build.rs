@@ -84,6 +84,7 @@ impl<'m> World<'m> {
             foreign: true,
             prompt_completion: true,
             max_tso_payload: tso,
+            max_tso_payload_v6: tso,
         };
         let queue = SimQueue::new(wire.clone(), caps, &pools.rx, &pools.headers, self.plan.pad);
         let mut key = [0; 32];

@@ -104,7 +104,7 @@ pub(crate) fn file(kind: Kind) {
     for side in ["put", "server"] {
         told.copied(side, kind, 0.0);
     }
-    if kind == Kind::Virtio {
+    if matches!(kind, Kind::Virtio | Kind::VirtioV6) {
         // The vhost side takes frames larger than the MTU (TSO); it sends none itself, as its driver declares.
         let (frames, segments) =
             (told.number("put", "/client/queue/tx_frames"), told.number("put", "/tcp/segments_out"));

@@ -13,6 +13,7 @@ pub(crate) enum Kind {
     AfXdp,
     Memif,
     Virtio,
+    VirtioV6,
     Kernel,
 }
 
@@ -53,13 +54,18 @@ impl Link {
     }
 
     pub(crate) fn address(&self, side: Side) -> String {
-        let network = if self.namespaces.is_some() { "10.99.0" } else { "198.18.1" };
-        format!("{network}.{}", side as usize + 1)
+        let network = match self.kinds[0] {
+            Kind::VirtioV6 => "fd4c:554e:41::",
+            _ if self.namespaces.is_some() => "10.99.0.",
+            _ => "198.18.1.",
+        };
+        format!("{network}{}", side as usize + 1)
     }
 
     /// Where the server listens.
     pub(crate) fn endpoint(&self) -> String {
-        format!("{}:{PORT}", self.address(Side::Server))
+        let address = self.address(Side::Server);
+        if self.kinds[0] == Kind::VirtioV6 { format!("[{address}]:{PORT}") } else { format!("{address}:{PORT}") }
     }
 
     /// Port and stack of one side.
@@ -69,14 +75,15 @@ impl Link {
             Side::Server => (["server", "vhost"], Side::Client),
             Side::Client => (["client", "user"], Side::Server),
         };
-        let net = format!("addr={}/24,peer={}", self.address(side), self.address(other));
+        let prefix = if kind == Kind::VirtioV6 { 64 } else { 24 };
+        let net = format!("addr={}/{prefix},peer={}", self.address(side), self.address(other));
         let socket = self.socket();
         let nic = match kind {
             Kind::Kernel => return ["--stack".into(), "kernel".into()],
             // No hardware address: the kernel's neighbour table has it.
             Kind::AfXdp => format!("af_xdp:iface={INTERFACE},{net}"),
             Kind::Memif => format!("memif:socket={},role={},{net}", socket.display(), role[0]),
-            Kind::Virtio => format!("virtio:path={},role={},{net}", socket.display(), role[1]),
+            Kind::Virtio | Kind::VirtioV6 => format!("virtio:path={},role={},{net}", socket.display(), role[1]),
         };
         ["--nic".into(), nic]
     }

@@ -12,6 +12,7 @@ const CASES: &[Case] = &[
     ("file_over_af_xdp_while_the_kernel_answers_ping", || cases::file(Kind::AfXdp)),
     ("file_over_memif", || cases::file(Kind::Memif)),
     ("file_over_virtio", || cases::file(Kind::Virtio)),
+    ("file_over_virtio_and_ipv6", || cases::file(Kind::VirtioV6)),
     ("knbench_over_af_xdp", || cases::knbench(Kind::AfXdp)),
     ("knbench_over_memif", || cases::knbench(Kind::Memif)),
     ("knbench_over_virtio", || cases::knbench(Kind::Virtio)),

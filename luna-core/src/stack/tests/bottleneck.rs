@@ -270,6 +270,7 @@ impl Bottleneck {
                 foreign: false,
                 prompt_completion: true,
                 max_tso_payload: 0,
+                max_tso_payload_v6: 0,
             };
             let queue = Port { now: time.clone(), tx: tx.clone(), rx: rx.clone(), caps, header, data };
             let config = StackConfig { id: n, seed: [n.wrapping_mul(37); 32], tcp };

@@ -136,7 +136,8 @@ impl<Q: NicQueue> NicQueue for Tamper<Q> {
             flat.resize(start + f.len() as usize, 0);
             f.copy_to(&mut flat[start..]).unwrap();
         }
-        let longest = if meta.segment_size == 0 { u32::from(self.caps.mtu) } else { self.caps.max_tso_payload + 80 };
+        let longest =
+            if meta.segment_size == 0 { u32::from(self.caps.mtu) } else { self.caps.max_tso(meta.ipv6) + 100 };
         assert!(flat.len() <= longest as usize + 18, "frame of {} bytes", flat.len());
         assert!(payload.len() <= self.caps.max_tx_frags());
         let checksum = if self.caps.tx_checksum { RxChecksum::GOOD } else { RxChecksum::UNKNOWN };

@@ -3,6 +3,7 @@
 use super::harness::*;
 use super::loss::exchange;
 use crate::nic::NicQueue;
+use crate::parts::IPV6;
 use crate::tcp::TcpConfig;
 use crate::time::Duration;
 use crate::zbuf::Frag;
@@ -104,9 +105,9 @@ fn nagle_keeps_the_short_end_back() {
 #[test]
 fn lost_large_frames_are_repaired() {
     for every in [2, 3, 5] {
-        for timestamps in [true, false] {
+        for (timestamps, ipv6) in [(true, false), (false, false), (true, IPV6), (false, IPV6)] {
             let tcp = TcpConfig { timestamps, ..options(0).tcp_a };
-            let o = Options { tcp_a: tcp, tcp_b: tcp, ..options(65_000) };
+            let o = Options { tcp_a: tcp, tcp_b: tcp, ipv6, ..options(65_000) };
             let p = exchange(&o, 6, 12_000, |p| {
                 for end in [&mut p.a, &mut p.b] {
                     let mut n = 0;
@@ -121,13 +122,92 @@ fn lost_large_frames_are_repaired() {
     }
 }
 
-/// IPv6 and tags are not sent so: segment by segment, as ever.
+/// What is off the plain path, and the payload of its segments.
+fn not_plain() -> Vec<(Options, u64)> {
+    let bare = TcpConfig { timestamps: false, ..options(0).tcp_a };
+    let with = |ipv6, vlan, tcp_a| Options { ipv6, vlan, tcp_a, tcp_b: tcp_a, ..options(65_000) };
+    let usual = options(0).tcp_a;
+    let mut all = vec![(with(false, Some(7), usual), MSS), (with(false, None, bare), MSS + 12)];
+    if IPV6 {
+        all.extend([(with(true, None, usual), MSS - 20), (with(true, Some(7), bare), MSS - 8)]);
+    }
+    all
+}
+
+#[test]
+#[cfg_attr(not(feature = "tso"), ignore = "needs tso")]
+fn ipv6_tags_and_missing_timestamps_keep_nothing_from_being_sent_large() {
+    for (o, mss) in not_plain() {
+        let segments = 60_000u64.div_ceil(mss);
+        let (p, frames, wire) = one_way(&Options { tso: 0, ..o.clone() }, 6, 10_000);
+        let plain = *p.a.stack.counters();
+        assert_eq!((frames, wire), (segments, segments), "without TSO each segment is a frame");
+        for (tso, most) in [(65_000, 1), (16_000, 5), (3000, 21), (1400, segments), (u32::MAX, 1)] {
+            let (mut p, frames, wire) = one_way(&Options { tso, ..o.clone() }, 6, 10_000);
+            assert_eq!(wire, segments, "no short segment in the middle of the stream (TSO of {tso})");
+            assert!(frames <= most, "{frames} frames of {segments} segments at {tso}");
+            let c = *p.a.stack.counters();
+            assert_eq!((c.retransmits, c.rtos), (0, 0));
+            let counted = (c.segments_out, c.bytes_out);
+            assert_eq!(counted, (plain.segments_out, plain.bytes_out), "segments are counted, not frames");
+            assert_eq!(p.a.queue().inner.stats().tx_dropped, 0);
+        }
+    }
+}
+
+/// A port that cuts frames of one family only is given those.
 #[test]
 #[cfg_attr(not(all(feature = "ipv6", feature = "tso")), ignore = "needs ipv6 and tso")]
-fn what_is_not_plain_is_cut_by_the_stack() {
-    for (ipv6, vlan) in [(true, None), (false, Some(7))] {
-        let o = Options { ipv6, vlan, ..options(65_000) };
-        let (_, frames, wire) = one_way(&o, 4, 10_000);
-        assert_eq!(frames, wire);
+fn each_family_has_a_capability_of_its_own() {
+    for (ipv6, v4, v6) in [(false, 65_000, 0), (false, 0, 65_000), (true, 65_000, 0), (true, 0, 65_000)] {
+        let o = Options { ipv6, ..options(65_000) };
+        let (mut p, a, _) = Pair::open(&o);
+        p.a.queue().set_caps(|c| (c.max_tso_payload, c.max_tso_payload_v6) = (v4, v6));
+        let before = p.a.queue().count;
+        let data = p.a.buffer(10_000, 0);
+        p.a.send(p.now, a, &data, 0).unwrap();
+        assert!(p.run_until(MS(50), |p| p.b.app.received.len() == 10_000));
+        let large = if ipv6 { v6 } else { v4 } != 0;
+        assert_eq!(p.a.queue().count - before, if large { 1 } else { 10_000u64.div_ceil(MSS - 20 * u64::from(ipv6)) });
+    }
+}
+
+/// More fragments than a frame takes, and foreign memory, whose pieces are not known: frames end at the end of a segment.
+#[test]
+#[cfg_attr(not(feature = "tso"), ignore = "needs tso")]
+fn fragments_end_a_large_frame_where_a_segment_does() {
+    for (o, mss) in not_plain() {
+        let (mut p, a, _) = Pair::open(&o);
+        let before = (p.a.queue().count, p.a.queue().inner.stats().tx_frames);
+        let (pieces, len) = (90, 500);
+        for at in (0..pieces).step_by(9) {
+            let mut iov = heapless::Vec::<Frag, 9>::new();
+            for i in at..at + 9 {
+                iov.push(Frag::from(p.a.buffer(len, i * len))).unwrap();
+            }
+            p.a.stack.cx(p.now).send(a, &mut iov, at as u64).unwrap();
+        }
+        assert!(p.run_until(MS(50), |p| p.b.app.received.len() == pieces * len));
+        expect_pattern(&p.b.app.received, pieces * len);
+        let wire = p.a.queue().inner.stats().tx_frames - before.1;
+        assert_eq!(wire, ((pieces * len) as u64).div_ceil(mss));
+        assert!(p.a.queue().count - before.0 <= 8, "17 fragments of 500 bytes are five segments");
+    }
+}
+
+/// FIN goes with the last of the data, on its last segment.
+#[test]
+fn a_large_frame_ends_the_stream() {
+    for (o, mss) in not_plain() {
+        let (mut p, a, _) = Pair::open(&o);
+        let before = p.a.queue().inner.stats().tx_frames;
+        let data = p.a.buffer(10_000, 0);
+        p.a.send(p.now, a, &data, 0).unwrap();
+        p.a.stack.cx(p.now).close(a).unwrap();
+        assert!(p.run_until(MS(50), |p| p.b.app.received.len() == 10_000));
+        expect_pattern(&p.b.app.received, 10_000);
+        assert_eq!(p.a.queue().inner.stats().tx_frames - before, 10_000u64.div_ceil(mss), "FIN is no frame of its own");
+        p.run(MS(1));
+        assert_eq!(p.a.stack.counters().retransmits, 0);
     }
 }

@@ -6,7 +6,7 @@ use luna_core::wire::MacAddr;
 use super::control::{CONTROL_SIZE, Control, Rss};
 use super::queue::{MAX_SEGMENTS, QueuePair, RingMemory};
 use crate::dma::DmaArea;
-use crate::parts::PACKED;
+use crate::parts::{IPV6, PACKED};
 use crate::virtio::features::{Features, feature};
 use crate::virtio::ring::{Layout, Node, Ring, RingConfig};
 use crate::virtio::transport::{DeviceType, InitError, Transport, begin, finish};
@@ -32,7 +32,7 @@ pub struct NetConfig {
     pub event_idx: bool,
     /// Checksums by the device where it offers that.
     pub checksum: bool,
-    /// Frames of many segments cut by the device where it offers that (TSO over IPv4), which takes `checksum`.
+    /// Frames of many segments cut by the device where it offers that (TSO over IPv4, over IPv6), which takes `checksum`.
     pub tso: bool,
     /// Largest IP packet; what the device says is a limit.
     pub mtu: u16,
@@ -90,6 +90,9 @@ impl<'m, T: Transport> NetDevice<'m, T> {
             wanted = wanted.or(feature::NET_CSUM).or(feature::NET_GUEST_CSUM);
             if config.tso {
                 wanted = wanted.or(feature::NET_HOST_TSO4);
+                if IPV6 {
+                    wanted = wanted.or(feature::NET_HOST_TSO6);
+                }
             }
         }
         if PACKED && config.packed {
@@ -170,6 +173,8 @@ impl<'m, T: Transport> NetDevice<'m, T> {
         let tx = self.ring_memory(2 * pair + 1, tx_size, area)?;
         self.made += 1;
         let NetInfo { features, mac, mtu, .. } = self.info;
+        // It needs checksums as well (section 5.1.3.1).
+        let cuts = |how| if features.has(feature::NET_CSUM.or(how)) { MAX_TSO_PAYLOAD } else { 0 };
         let caps = Caps {
             mac,
             mtu,
@@ -178,12 +183,8 @@ impl<'m, T: Transport> NetDevice<'m, T> {
             // What a device key is for, this device has no field.
             foreign: true,
             prompt_completion: true,
-            // It needs the other (section 5.1.3.1).
-            max_tso_payload: if features.has(feature::NET_CSUM.or(feature::NET_HOST_TSO4)) {
-                MAX_TSO_PAYLOAD
-            } else {
-                0
-            },
+            max_tso_payload: cuts(feature::NET_HOST_TSO4),
+            max_tso_payload_v6: cuts(feature::NET_HOST_TSO6),
         };
         Ok(QueuePair {
             caps,

@@ -18,6 +18,8 @@ pub(super) const DATA_VALID: u8 = 2;
 
 /// The frame is to be cut: TCP over IPv4.
 pub(super) const GSO_TCPV4: u8 = 1;
+/// The same over IPv6.
+pub(super) const GSO_TCPV6: u8 = 4;
 
 /// Offset of TCP's checksum field.
 const TCP_CHECKSUM: u16 = 16;
@@ -47,7 +49,7 @@ impl Header {
         let start = u16::from(meta.l2_len) + u16::from(meta.l3_len);
         let (gso_type, hdr_len) = match meta.segment_size {
             0 => (0, 0),
-            _ => (GSO_TCPV4, start + u16::from(meta.l4_len)),
+            _ => (if meta.ipv6 { GSO_TCPV6 } else { GSO_TCPV4 }, start + u16::from(meta.l4_len)),
         };
         Self {
             flags: NEEDS_CSUM,

@@ -13,6 +13,7 @@ use luna_core::zbuf::{DeviceKey, Frag, FragRef, IoAddr, Pool, Region, ZONE_SIZE,
 use super::*;
 use crate::dma::{Coherent, DmaArea};
 use crate::mmio::Registers;
+use crate::parts::IPV6;
 use crate::virtio::ring::fake::{Chain, FakeDevice, IO_OFFSET, area, pointer};
 use crate::virtio::ring::{Layout, RingConfig};
 use crate::virtio::{DeviceType, Doorbell, Features, InitError, RingAddresses, Transport, feature, status};
@@ -274,10 +275,15 @@ fn a_frame_in_several_buffers_is_dropped_whole() {
 
 #[test]
 fn large_frames_are_left_to_a_device_that_cuts_them() {
-    let both = feature::NET_CSUM.or(feature::NET_HOST_TSO4);
-    for (offers, most) in [(feature::NET_CSUM, 0), (feature::NET_HOST_TSO4, 0), (both, MAX_TSO_PAYLOAD)] {
+    let (sums, v4, v6) = (feature::NET_CSUM, feature::NET_HOST_TSO4, feature::NET_HOST_TSO6);
+    let most = MAX_TSO_PAYLOAD;
+    let every = sums.or(v4).or(v6);
+    let cases = [(sums, (0, 0)), (v4.or(v6), (0, 0)), (sums.or(v4), (most, 0)), (sums.or(v6), (0, most))];
+    for (offers, cut) in cases.into_iter().chain([(every, (most, most))]) {
         let mut b = Bench::new(offers);
-        assert_eq!(b.queue.caps().max_tso_payload, most);
+        let caps = b.queue.caps();
+        let expected = (cut.0, if IPV6 { cut.1 } else { 0 });
+        assert_eq!((caps.max_tso_payload, caps.max_tso_payload_v6), expected, "{offers:?}");
         let objs: Vec<Frag> = (0..3)
             .map(|_| {
                 let mut obj = b.rx_pool.alloc().unwrap();
@@ -286,20 +292,24 @@ fn large_frames_are_left_to_a_device_that_cuts_them() {
             })
             .collect();
         let lent: Vec<FragRef<'_>> = objs.iter().map(Frag::lend).collect();
-        let meta = TxMeta { l4_len: 32, offload_checksum: true, segment_size: 1448, ..PLAIN };
-        let header = b.header(&[5; 66]);
-        let header_io = header.io_addr().0;
-        b.queue.tx(header.into(), &lent, meta).unwrap();
-        b.queue.flush();
-        let chain = b.tx.take().unwrap();
-        assert_eq!(chain.buffers.iter().map(|b| b.len).collect::<Vec<_>>(), [78, 1900, 1900, 1900]);
-        // SAFETY: the header that was just given.
-        let head = unsafe { core::slice::from_raw_parts(pointer(header_io - 12), 12) };
-        let size = 1448u16.to_le_bytes();
-        assert_eq!(head, [1, 1, 66, 0, size[0], size[1], 34, 0, 16, 0, 0, 0]);
+        // gso_type 1 is VIRTIO_NET_HDR_GSO_TCPV4, 4 is TCPV6.
+        for (ipv6, l3_len, gso_type) in [(false, 20, 1), (true, 40, 4)] {
+            let meta = TxMeta { ipv6, l3_len, l4_len: 32, offload_checksum: true, segment_size: 1428, ..PLAIN };
+            let l4 = 14 + l3_len;
+            let header = b.header(&[5; 86][..usize::from(l4 + 32)]);
+            let header_io = header.io_addr().0;
+            b.queue.tx(header.into(), &lent, meta).unwrap();
+            b.queue.flush();
+            let chain = b.tx.take().unwrap();
+            let lens: Vec<u32> = chain.buffers.iter().map(|b| b.len).collect();
+            assert_eq!(lens, [12 + u32::from(l4) + 32, 1900, 1900, 1900]);
+            // SAFETY: the header that was just given.
+            let head = unsafe { core::slice::from_raw_parts(pointer(header_io - 12), 12) };
+            let size = 1428u16.to_le_bytes();
+            assert_eq!(head, [1, gso_type, l4 + 32, 0, size[0], size[1], l4, 0, 16, 0, 0, 0]);
+        }
         // One that claims to be a single frame is still too long.
-        let plain = TxMeta { segment_size: 0, ..meta };
-        b.queue.tx(b.header(&[5; 66]).into(), &lent, plain).unwrap();
+        b.queue.tx(b.header(&[5; 66]).into(), &lent, PLAIN).unwrap();
         assert_eq!(b.queue.stats().tx_dropped, 1);
     }
 }
