@@ -4,7 +4,9 @@ use super::harness::*;
 use super::loss::exchange;
 use crate::nic::NicQueue;
 use crate::parts::IPV6;
+use crate::slab::NIL;
 use crate::tcp::TcpConfig;
+use crate::tcp::congestion::CongestionKind;
 use crate::time::Duration;
 use crate::zbuf::Frag;
 
@@ -209,5 +211,95 @@ fn a_large_frame_ends_the_stream() {
         assert_eq!(p.a.queue().inner.stats().tx_frames - before, 10_000u64.div_ceil(mss), "FIN is no frame of its own");
         p.run(MS(1));
         assert_eq!(p.a.stack.counters().retransmits, 0);
+    }
+}
+
+/// Each segment has a fate of its own once one is lost: records of large frames are cut, and new ones are not made.
+#[test]
+#[cfg_attr(not(feature = "tso"), ignore = "needs tso")]
+fn records_of_large_frames_are_cut_in_disorder() {
+    for (o, mss) in not_plain() {
+        let o = Options { tso: 16_000, ..o };
+        let (mut p, a, _) = Pair::open(&o);
+        let records = |p: &Pair| {
+            let c = p.a.conn(a);
+            let next = |i: &u32| Some(p.a.stack.segments.at(*i).next).filter(|i| *i != NIL);
+            let each = core::iter::successors(Some(c.segments.head).filter(|i| *i != NIL), next);
+            let longest = each.map(|i| p.a.stack.segments.at(i).len).max();
+            (c.flags.disorder(), u64::from(longest.unwrap_or(0)))
+        };
+        let mut large = 0;
+        p.a.queue().fate = Box::new(move |s, _| {
+            large += u64::from(s.payload_len > 1460);
+            if large == 1 && s.payload_len > 1460 { Fate::Drop } else { Fate::Pass }
+        });
+        for i in 0..20 {
+            let data = p.a.buffer(10_000, i * 10_000);
+            p.a.send(p.now, a, &data, i as u64).unwrap();
+        }
+        p.a.turn(p.now);
+        assert!(records(&p).1 > mss, "frames of many segments");
+        let mut disorder = 0;
+        for _ in 0..2000 {
+            p.b.turn(p.now);
+            p.a.turn(p.now);
+            let (disordered, longest) = records(&p);
+            if disordered {
+                disorder += 1;
+                assert!(longest <= mss, "a record of {longest} bytes in disorder");
+            }
+            p.now = p.now + Duration::from_micros(10);
+        }
+        assert!(disorder > 0 && p.b.app.received.len() == 200_000);
+        expect_pattern(&p.b.app.received, 200_000);
+        let c = p.a.stack.counters();
+        // On a wire without delay a repair and what is new leave at the same moment, and it is taken for lost once.
+        assert_eq!(c.retransmits - c.lost_retransmits, 16_000 / mss, "what was lost, and nothing else");
+    }
+}
+
+/// Reports of what arrived out of order take room in every segment: they are not sent large.
+#[test]
+#[cfg_attr(not(feature = "tso"), ignore = "needs tso")]
+fn segments_with_reports_are_sent_one_by_one() {
+    for (o, mss) in not_plain() {
+        let (mut p, a, b) = Pair::open(&o);
+        let plain = if o.tcp_a.timestamps { 32 } else { 20 };
+        let mut n = 0;
+        p.b.queue().fate = Box::new(move |s, _| {
+            n += u64::from(s.payload_len > 0);
+            if n == 1 && s.payload_len > 0 { Fate::Drop } else { Fate::Pass }
+        });
+        let reports = std::rc::Rc::new(core::cell::Cell::new(0));
+        let count = reports.clone();
+        p.a.queue().fate = Box::new(move |s, _| {
+            if s.tcp.header_len > plain && s.payload_len > 0 {
+                count.set(count.get() + 1);
+                assert!(u64::from(s.payload_len) < mss, "{} bytes behind a report", s.payload_len);
+            }
+            Fate::Pass
+        });
+        // The first of b's does not arrive, the second does: what a sends then says so.
+        for i in 0..2 {
+            let data = p.b.buffer(1000, i * 1000);
+            p.b.send(p.now, b, &data, i as u64).unwrap();
+            p.b.turn(p.now);
+        }
+        p.a.turn(p.now);
+        let data = p.a.buffer(10_000, 0);
+        p.a.send(p.now, a, &data, 0).unwrap();
+        assert!(p.run_until(MS(50), |p| p.b.app.received.len() == 10_000 && p.a.app.received.len() == 2000));
+        assert!(reports.get() > 1, "{} segments with reports", reports.get());
+    }
+}
+
+/// Nor is what has telemetry in it, or is paced.
+#[test]
+#[cfg_attr(not(all(feature = "controllers", feature = "tso")), ignore = "needs controllers and tso")]
+fn telemetry_and_pace_want_segments() {
+    for (o, _) in not_plain() {
+        let hpcc = TcpConfig { congestion: CongestionKind::Hpcc, ..o.tcp_a };
+        let (_, frames, wire) = one_way(&Options { tcp_a: hpcc, tcp_b: hpcc, ..o }, 6, 10_000);
+        assert_eq!(frames, wire);
     }
 }
