@@ -113,7 +113,8 @@ impl Setup {
         // meets a full ring overwrites a frame that the other side has yet to read, and frees its memory early.
         let tx_ring = (driver == "net_memif").then(|| u32::from(config.tx_descriptors.min(MEMIF_RING)));
         let max_frame = u32::from(config.mtu) + FRAME_OVERHEAD;
-        let info_for_queues = PortInfo { port, caps, reap, max_frame, tx_ring, tso_flags };
+        let may_copy = ReapKind::may_copy(&driver);
+        let info_for_queues = PortInfo { port, caps, reap, max_frame, tx_ring, may_copy, tso_flags };
         let shared = PortShared::new(eal, c_name, driver, info_for_queues);
         Ok(Self { shared, device: Device { info, max_mtu: declared, rx_offloads, tx_offloads }, xdp })
     }

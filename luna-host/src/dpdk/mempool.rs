@@ -183,6 +183,21 @@ impl MbufPool {
         }
     }
 
+    /// Puts the first mbuf of a frame back, which the device is done with and nobody has.
+    ///
+    /// # Safety
+    /// `m` is of a pool of this thread, which owns this one too.
+    #[inline(always)]
+    pub(super) unsafe fn put_frame(&self, m: *mut sys::rte_mbuf) {
+        // SAFETY: by contract.
+        unsafe {
+            debug_assert!(mbuf::is_frame(m));
+            self.put_mbuf(m);
+        }
+        let freed = &self.inner().freed;
+        freed.set(freed.get() + 1);
+    }
+
     /// Gives the pool up, so that another thread can take it over: only when nobody but the driver holds an obj.
     pub(super) fn release(&self) -> bool {
         let inner = self.inner();

@@ -15,6 +15,7 @@ mod config;
 mod device;
 mod eal;
 mod error;
+mod held;
 mod large;
 mod log_stream;
 mod mbuf;

@@ -121,6 +121,8 @@ pub(super) struct PortInfo {
     pub(super) max_frame: u32,
     /// Descriptors that may be in the device's hands at a time, where it does not see to that itself.
     pub(super) tx_ring: Option<u32>,
+    /// Whether the device may be one that copies, and is done with frames when a burst returns.
+    pub(super) may_copy: bool,
     /// What marks a frame that the device cuts; 0 when it cuts none.
     pub(super) tso_flags: u64,
 }

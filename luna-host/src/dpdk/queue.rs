@@ -15,6 +15,7 @@ use luna_core::nic::{Caps, MAX_TX_FRAGS, NicQueue, QueueStats, RX_BURST, RxBurst
 use luna_core::wire::{ChecksumVerdict, RxChecksum};
 use luna_core::zbuf::{CopyCounter, FragRef, FrameHead, Pool, copy_counted, raw};
 
+use super::held;
 use super::large::Pieces;
 use super::mbuf;
 use super::mempool::MbufPool;
@@ -40,6 +41,8 @@ pub struct DpdkQueue {
     max_frame: u32,
     /// See [`PortInfo::tx_ring`](super::port::PortInfo::tx_ring).
     tx_ring: Option<u32>,
+    /// Whether frames are held over a burst: the device copies, or nobody has seen yet that it does not.
+    held: bool,
     pools: ManuallyDrop<Box<QueuePools>>,
     /// Frames built and not yet taken by the device: `pending[first..last]`.
     pending: [*mut sys::rte_mbuf; TX_BURST],
@@ -73,6 +76,7 @@ impl DpdkQueue {
             reap: info.reap,
             max_frame: info.max_frame,
             tx_ring: info.tx_ring,
+            held: info.may_copy,
             pools: ManuallyDrop::new(pools),
             pending: [core::ptr::null_mut(); TX_BURST],
             first: 0,
@@ -460,8 +464,14 @@ impl NicQueue for DpdkQueue {
                     count = fit;
                 }
             }
-            let sent =
-                sys::burst::eth_tx_burst(self.port, self.queue, self.pending.as_mut_ptr().add(self.first), count);
+            if self.held {
+                held::hold(core::slice::from_raw_parts(frames, count.into()));
+            }
+            let sent = sys::burst::eth_tx_burst(self.port, self.queue, frames, count);
+            if self.held {
+                let (sent, rest) = core::slice::from_raw_parts(frames, count.into()).split_at(sent.into());
+                self.held = held::settle(&self.pools, sent, rest);
+            }
             self.first += usize::from(sent);
         }
         if self.first == self.last {

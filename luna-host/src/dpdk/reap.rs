@@ -39,6 +39,11 @@ impl ReapKind {
         }
     }
 
+    /// Whether the PMD may be one that copies frames, and then frees them: see `held`.
+    pub(super) fn may_copy(driver: &str) -> bool {
+        matches!(driver, "net_memif" | "net_vhost")
+    }
+
     /// Whether an idle queue's last buffer comes back within 1 ms of `reap` calls.
     pub(super) fn is_prompt(self) -> bool {
         self != Self::Never

@@ -79,6 +79,16 @@ impl Deferred {
     }
 }
 
+/// Drops the payload's reference of an external mbuf that nobody has.
+///
+/// # Safety
+/// `private` is that of an mbuf that [`chain`] attached and that nobody detached since; on the owner's thread.
+#[inline(always)]
+pub(super) unsafe fn detach(private: *const mbuf::ExtPriv) {
+    // SAFETY: by contract, so the reference is used once.
+    drop(unsafe { raw::from_raw((*private).payload) });
+}
+
 /// DPDK's callback when the last reference to an external buffer is gone: the device let go of the payload.
 unsafe extern "C" fn payload_done(_addr: *mut c_void, opaque: *mut c_void) {
     // SAFETY: `opaque` is the private area of the mbuf that is being freed; `home` outlives the port's mbufs.
