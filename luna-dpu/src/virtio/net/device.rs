@@ -193,6 +193,7 @@ impl<'m, T: Transport> NetDevice<'m, T> {
             rx_bell: self.transport.doorbell(2 * pair),
             tx_bell: self.transport.doorbell(2 * pair + 1),
             guest_csum: features.has(feature::NET_GUEST_CSUM),
+            mergeable: features.has(feature::NET_MRG_RXBUF),
         })
     }
 

@@ -21,6 +21,9 @@ pub(super) const GSO_TCPV4: u8 = 1;
 /// The same over IPv6.
 pub(super) const GSO_TCPV6: u8 = 4;
 
+/// `num_buffers` of a frame in a buffer of its own.
+pub(super) const ONE: [u8; 2] = 1u16.to_le_bytes();
+
 /// Offset of TCP's checksum field.
 const TCP_CHECKSUM: u16 = 16;
 

@@ -2,6 +2,7 @@
 
 mod control;
 mod device;
+mod gather;
 mod header;
 mod queue;
 

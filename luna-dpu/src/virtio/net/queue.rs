@@ -2,7 +2,7 @@
 //!
 //! Receive: the device fills objs of the receive pool, each posted as one piece that begins with the header, in the
 //! obj's prefix. Transmit: header obj and payload fragments become one chain; their references are held until the device
-//! returns it. Nothing is copied either way. Nothing interrupts: the stack polls, and the device is told so.
+//! returns it. Nothing is copied either way, but for what a device spread over several buffers. Nothing interrupts: the stack polls, and the device is told so.
 
 use core::ptr::NonNull;
 
@@ -10,7 +10,8 @@ use luna_core::nic::{Caps, MAX_TX_FRAGS, NicQueue, QueueStats, RX_BURST, RxBurst
 use luna_core::wire::RxChecksum;
 use luna_core::zbuf::{Frag, FragRef, FrameHead, IoAddr, Pool, ZbufMut};
 
-use super::header::{HEADER_LEN, Header};
+use super::gather::{Gathered, Gathering};
+use super::header::{HEADER_LEN, Header, ONE};
 use crate::dma::{DmaPiece, DmaSync};
 use crate::mmio::Registers;
 use crate::virtio::ring::{Buffer, Fault, Node, Ring, RingConfig};
@@ -32,6 +33,8 @@ pub struct QueueMemory<'m> {
 pub struct NetFaults {
     /// Received lengths below the header's or above the buffer's: the frame was dropped.
     pub bad_lengths: u64,
+    /// Frames in no buffer at all, or in more than the ring has: the header's count was taken for 1.
+    pub bad_counts: u64,
     /// Receive rings that were given up: see [`NetQueue::fault`].
     pub rx_ring: u64,
     /// Transmit rings that were given up.
@@ -51,8 +54,9 @@ pub struct NetQueue<'m, R, D> {
     /// Longest frame, Ethernet header included.
     max_frame: u32,
     guest_csum: bool,
-    /// Buffers that belong to a frame which is being dropped.
-    skip: u16,
+    mergeable: bool,
+    /// A frame in several buffers, of which some are still to come.
+    gathering: Option<Gathering>,
     /// Looks for sent frames in a row that found none, with some under way.
     waited: u32,
     stats: QueueStats,
@@ -75,6 +79,7 @@ pub struct QueuePair<R> {
     pub(super) rx_bell: Doorbell<R>,
     pub(super) tx_bell: Doorbell<R>,
     pub(super) guest_csum: bool,
+    pub(super) mergeable: bool,
 }
 
 impl<R: Registers> QueuePair<R> {
@@ -95,7 +100,7 @@ impl<R: Registers> QueuePair<R> {
         header_pool: &'m Pool,
         sync: D,
     ) -> Result<NetQueue<'m, R, D>, InitError> {
-        let Self { caps, rx, tx, rx_bell, tx_bell, guest_csum } = self;
+        let Self { caps, rx, tx, rx_bell, tx_bell, guest_csum, mergeable } = self;
         let rx = Ring::new(rx.config, rx.memory, memory.rx).ok_or(InitError::NoMemory)?;
         let tx = Ring::new(tx.config, tx.memory, memory.tx).ok_or(InitError::NoMemory)?;
         // VLAN tag included.
@@ -117,7 +122,8 @@ impl<R: Registers> QueuePair<R> {
             sync,
             max_frame,
             guest_csum,
-            skip: 0,
+            mergeable,
+            gathering: None,
             waited: 0,
             stats: QueueStats::default(),
             faults: NetFaults::default(),
@@ -178,9 +184,8 @@ impl<R: Registers, D: DmaSync> NetQueue<'_, R, D> {
     #[inline(always)]
     fn accept(&mut self, mut obj: ZbufMut, len: u32) -> Option<RxFrame> {
         let capacity = self.rx_pool.data_capacity();
-        if self.skip > 0 {
-            self.skip -= 1;
-            return None;
+        if self.gathering.is_some() {
+            return self.go_on(&obj, len);
         }
         if len < HEADER_LEN || len - HEADER_LEN > capacity {
             self.faults.bad_lengths += 1;
@@ -192,19 +197,59 @@ impl<R: Registers, D: DmaSync> NetQueue<'_, R, D> {
             self.sync.device_wrote(data.sub(HEADER_LEN as usize), len as usize);
             Header::read_before(data)
         };
-        let buffers = u16::from_le_bytes(header.num_buffers);
-        if buffers > 1 {
-            // Objs hold a frame of the MTU: this one is larger than agreed.
-            self.skip = buffers - 1;
-            self.stats.rx_too_long += 1;
-            return None;
-        }
         let frame = len - HEADER_LEN;
         obj.set_len(frame);
+        let checksum = if self.guest_csum { header.verdict() } else { RxChecksum::UNKNOWN };
+        if header.num_buffers != ONE && self.mergeable {
+            obj = self.begin(obj, checksum, u16::from_le_bytes(header.num_buffers))?;
+        }
         self.stats.rx_frames += 1;
         self.stats.rx_bytes += u64::from(frame);
-        let checksum = if self.guest_csum { header.verdict() } else { RxChecksum::UNKNOWN };
         Some(RxFrame { data: obj.freeze(), meta: RxMeta { checksum, rss_hash: 0 } })
+    }
+
+    /// The first of several buffers was filled; it comes back when it is the only one after all.
+    #[cold]
+    #[inline(never)]
+    fn begin(&mut self, obj: ZbufMut, checksum: RxChecksum, buffers: u16) -> Option<ZbufMut> {
+        if buffers == 0 || usize::from(buffers) > self.rx.size() {
+            self.faults.bad_counts += 1;
+            return Some(obj);
+        }
+        self.gathering = Some(Gathering::new(obj, checksum, buffers));
+        None
+    }
+
+    /// Another buffer of a frame was filled: no header, its bytes begin where the first one's header would.
+    #[cold]
+    #[inline(never)]
+    fn go_on(&mut self, obj: &ZbufMut, len: u32) -> Option<RxFrame> {
+        let mut gathering = self.gathering.take()?;
+        let bytes = if len == 0 || len > HEADER_LEN + self.rx_pool.data_capacity() {
+            self.faults.bad_lengths += 1;
+            gathering.spoil();
+            &[]
+        } else {
+            // SAFETY: the header's place in the pool's prefix, and the data behind it: what was posted. The device returned
+            // the obj, which nobody else has.
+            unsafe {
+                let start = data_of(obj).sub(HEADER_LEN as usize);
+                self.sync.device_wrote(start, len as usize);
+                core::slice::from_raw_parts(start.as_ptr(), len as usize)
+            }
+        };
+        match gathering.add(bytes, &mut self.stats) {
+            Gathered::Part(rest) => {
+                self.gathering = Some(rest);
+                None
+            }
+            Gathered::Whole(frame, checksum) => {
+                self.stats.rx_frames += 1;
+                self.stats.rx_bytes += u64::from(frame.len());
+                Some(RxFrame { data: frame.freeze(), meta: RxMeta { checksum, rss_hash: 0 } })
+            }
+            Gathered::Dropped => None,
+        }
     }
 
     /// Drops what was sent. Returns how many frames.

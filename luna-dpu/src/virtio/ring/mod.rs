@@ -141,6 +141,12 @@ impl<'m, T> Ring<'m, T> {
         if self.fault.is_some() { 0 } else { self.nodes.free() }
     }
 
+    /// Descriptors that it has.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// Buffers that the device holds.
     #[must_use]
     pub fn in_flight(&self) -> usize {

@@ -48,6 +48,11 @@ impl<'m, T> Nodes<'m, T> {
     }
 
     #[inline(always)]
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    #[inline(always)]
     pub(super) fn free(&self) -> usize {
         usize::from(self.free)
     }
