@@ -39,11 +39,12 @@ pub enum StackKind {
 }
 
 /// For both ends on one machine: they share its cores, and an end that has to wait for one for some milliseconds is no
-/// loss. Otherwise as in a data centre.
+/// loss; and the window holds 16 messages of 64 KiB. Otherwise as in a data centre.
 pub const SAME_HOST: TcpConfig = TcpConfig {
     min_rto: luna_core::time::Duration::from_millis(100),
     initial_rto: luna_core::time::Duration::from_millis(200),
     min_pto: luna_core::time::Duration::from_millis(100),
+    rcv_wnd: 1 << 20,
     ..TcpConfig::DATACENTER
 };
 
@@ -143,7 +144,9 @@ impl Options {
     pub fn tcp(&self) -> TcpConfig {
         self.tcp.unwrap_or(match self.nic {
             Nic::AfXdp { .. } => TcpConfig::INTEROP,
-            Nic::Mem { .. } | Nic::Memif { .. } | Nic::Virtio { .. } => SAME_HOST,
+            // A window that its ring holds.
+            Nic::Mem { .. } => TcpConfig { rcv_wnd: TcpConfig::DATACENTER.rcv_wnd, ..SAME_HOST },
+            Nic::Memif { .. } | Nic::Virtio { .. } => SAME_HOST,
         })
     }
 
