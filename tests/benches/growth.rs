@@ -20,7 +20,7 @@ const PAUSE_US: u64 = 2_000;
 const INSTRUCTIONS: f64 = 1.15;
 /// And so many times those of one connection that is asked again by every answer: there the acknowledgment of the answer rides
 /// on the next request, and one timer stands for all. It only goes down.
-const BACK_TO_BACK: f64 = 1.35;
+const BACK_TO_BACK: f64 = 1.3;
 /// And miss the last level of cache so much oftener for each frame.
 const MISSES: f64 = 8.0;
 /// An RPC at any hour, and while sequence numbers or timestamps begin anew, may take so many times the instructions that it

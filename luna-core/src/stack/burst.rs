@@ -120,6 +120,59 @@ impl<Q: NicQueue> Stack<'_, Q> {
         self.burst::<LARGE>(slot)
     }
 
+    /// Sends a bare acknowledgment with sequence number `seq`; whether it left, or `None` where output is not plain.
+    #[inline]
+    pub(super) fn plain_ack(&mut self, slot: u32, seq: SeqNum) -> Option<bool> {
+        let c = self.conns.at_mut(slot);
+        let mut judged = judged();
+        // Only data says that it may be marked (RFC 3168 §6.1.4).
+        judged.set_ect(true);
+        if c.flags.bits() & judged.bits() != plain().bits() || !c.out_of_order.is_empty() {
+            cold_path();
+            return None;
+        }
+        let queue = &mut self.paths.get_mut(usize::from(c.path))?.queue;
+        let edge = c.window_edge();
+        let window = (edge.distance_from(c.rcv_nxt) >> c.rcv_scale).min(0xffff) as u16;
+        let ts = (c.tsval(self.now_ms), c.ts_recent);
+        let template = c.cold.template.as_mut()?;
+        stage!(before = self.cycles, Header);
+        if !template.prepare_plain(c.rcv_nxt, window, ts) {
+            stage!(self.cycles; back to before);
+            cold_path();
+            return None;
+        }
+        let Some(header) = queue.header_pool().alloc_fresh(PLAIN_HEADER_LEN as u32) else {
+            cold_path();
+            stage!(self.cycles; back to before);
+            self.counters.no_header_obj += 1;
+            return Some(false);
+        };
+        let mut head = header.into_head();
+        emit(template, &mut head, seq, false, 0);
+        let offload = queue.caps().tx_checksum;
+        if !offload {
+            stage!(self.cycles, Checksum);
+            finish(template, &mut head, &TxFrags::new(), 0);
+        }
+        let meta =
+            TxMeta { l2_len: 14, l3_len: 20, l4_len: 32, ipv6: false, offload_checksum: offload, segment_size: 0 };
+        stage!(self.cycles, DriverTx);
+        let refused = queue.tx(head, &[], meta).is_err();
+        stage!(self.cycles; back to before);
+        if refused {
+            cold_path();
+            self.counters.tx_queue_full += 1;
+            return Some(false);
+        }
+        c.rcv_adv = edge;
+        c.ack_owed = 0;
+        c.ack_at = Instant::FAR;
+        c.flags.set_ack_now(false);
+        self.counters.segments_out += 1;
+        Some(true)
+    }
+
     #[inline(always)]
     fn burst<const KIND: u8>(&mut self, slot: u32) -> Burst {
         let c = self.conns.at_mut(slot);

@@ -185,6 +185,9 @@ impl<Q: NicQueue> Stack<'_, Q> {
     /// Sends a bare acknowledgment with sequence number `seq`. False when it could not leave.
     #[inline]
     pub(super) fn transmit_ack(&mut self, slot: u32, seq: SeqNum) -> bool {
+        if let Some(left) = self.plain_ack(slot, seq) {
+            return left;
+        }
         let shim = self.shim_for(slot, false);
         let c = self.conns.at_mut(slot);
         let Some(template) = c.cold.template else { return false };
