@@ -150,6 +150,12 @@ impl DmaArea {
 }
 
 impl DmaPiece {
+    /// Zeroes it. No device is using it.
+    pub(crate) fn clear(&mut self) {
+        // SAFETY: exclusive memory of so many bytes.
+        unsafe { self.base.write_bytes(0, self.len) };
+    }
+
     /// First byte.
     #[must_use]
     pub fn base(&self) -> NonNull<u8> {

@@ -27,6 +27,7 @@ pub mod e1000e;
 pub mod lossy;
 #[cfg(all(target_arch = "aarch64", target_os = "none"))]
 pub mod machine;
+pub mod meeting;
 pub mod mmio;
 pub mod node;
 mod parts;

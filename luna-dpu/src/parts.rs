@@ -7,7 +7,7 @@ pub(crate) const IPV6: bool = cfg!(feature = "ipv6");
 /// Packed rings beside split ones.
 pub(crate) const PACKED: bool = cfg!(feature = "packed");
 
-/// Frames lost on purpose.
+/// Frames lost, and devices broken, on purpose.
 pub(crate) const LOSS: bool = cfg!(feature = "loss");
 
 /// The benchmark's client.

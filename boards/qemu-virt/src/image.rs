@@ -107,7 +107,7 @@ fn main(_: u64, _: u64, _: u64, _: u64) -> ! {
         Some(Die::Panic) => panic!("asked to panic"),
         // SAFETY: nothing is mapped there: this ends in the exception handler.
         Some(Die::Fault) => unsafe { ptr::without_provenance_mut::<u32>(0x80_0000_0000 - 4).write_volatile(1) },
-        Some(Die::Stray) | None => {}
+        Some(Die::Stray | Die::Device) | None => {}
     }
     #[cfg(feature = "pair")]
     cores::pair(arena, settings, hz);
@@ -184,7 +184,7 @@ fn nodes(tree: &DeviceTree<'_>, mut arena: Arena, settings: Settings, net: &NetA
         let (Some(packets), Some(arena)) = memory else { give_up(format_args!("no memory for core {id}")) };
         Work { id, pair, packets, arena, settings, net: net.clone(), seed, hz }
     };
-    cores::run(tree, pairs, reach, work)
+    cores::run(tree, pairs, (reach, nic), work)
 }
 
 /// RAM behind the image.

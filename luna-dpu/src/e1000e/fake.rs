@@ -18,6 +18,7 @@ struct State {
     resetting: u32,
     mac: Option<MacAddr>,
     absent: bool,
+    reads: u32,
     /// The context that holds: where the checksum begins, where it goes.
     context: (usize, usize),
 }
@@ -50,6 +51,7 @@ impl Registers for Fake {
 
     fn read32(&self, offset: usize) -> u32 {
         let mut s = self.0.borrow_mut();
+        s.reads += 1;
         if s.absent {
             return u32::MAX;
         }
@@ -99,7 +101,27 @@ impl Fake {
         self.0.borrow().words.get(&register).copied().unwrap_or(0)
     }
 
-    fn set(&self, register: usize, value: u32) {
+    /// Reads of registers so far.
+    pub(crate) fn reads(&self) -> u32 {
+        self.0.borrow().reads
+    }
+
+    /// It is unplugged.
+    pub(crate) fn vanish(&self) {
+        self.0.borrow_mut().absent = true;
+    }
+
+    /// It resets itself.
+    pub(crate) fn forget(&self) {
+        self.0.borrow_mut().words.clear();
+    }
+
+    /// From its next reset on it has this address.
+    pub(crate) fn become_another(&self, mac: MacAddr) {
+        self.0.borrow_mut().mac = Some(mac);
+    }
+
+    pub(crate) fn set(&self, register: usize, value: u32) {
         self.0.borrow_mut().words.insert(register, value);
     }
 

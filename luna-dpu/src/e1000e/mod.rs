@@ -6,11 +6,13 @@
 //! | `registers` | the register block, its offsets checked when it is compiled |
 //! | `ring` | receive and transmit descriptors; no hardware |
 //! | `device` | reset and set-up |
+//! | `care` | whether it still works |
 //! | `queue` | the pair of rings as a [`luna_core::nic::NicQueue`] |
 //!
 //! Section numbers are those of the "Intel 82574 GbE Controller Family Datasheet". Absent: the second queue, TCP
 //! segmentation, interrupts, VLAN stripping, PHY management (the PHY negotiates by itself), energy saving.
 
+mod care;
 mod device;
 mod queue;
 mod registers;

@@ -10,7 +10,9 @@ use luna_core::nic::{Caps, NicQueue, QueueStats, RX_BURST, RxBurst, RxFrame, RxM
 use luna_core::wire::{ChecksumVerdict, RxChecksum};
 use luna_core::zbuf::{Frag, FragRef, FrameHead, Pool, ZbufMut};
 
-use super::registers::{RDT, STATUS, TDT, status};
+use super::care::{Care, device_works};
+use super::device::{self, SetupError};
+use super::registers::{RCTL, RDT, STATUS, TCTL, TDT, status};
 use super::ring::{Descriptor, Ring, Slot, rx, tx};
 use crate::dma::DmaSync;
 use crate::mmio::Registers;
@@ -56,6 +58,9 @@ pub struct E1000eQueue<'m, R, D> {
     /// The rest of a frame that did not fit one obj is coming.
     skipping: bool,
     context: Option<tx::Context>,
+    /// What RCTL has beside the usual.
+    receive: u32,
+    care: Care,
     stats: QueueStats,
     faults: E1000eFaults,
 }
@@ -69,11 +74,12 @@ pub(super) struct Parts<'m, R, D> {
     pub(super) header_pool: &'m Pool,
     pub(super) sync: D,
     pub(super) buffer: u32,
+    pub(super) receive: u32,
 }
 
 impl<'m, R: Registers, D: DmaSync> E1000eQueue<'m, R, D> {
     pub(super) fn new(parts: Parts<'m, R, D>) -> Self {
-        let Parts { registers, caps, rx, tx, rx_pool, header_pool, sync, buffer } = parts;
+        let Parts { registers, caps, rx, tx, rx_pool, header_pool, sync, buffer, receive } = parts;
         let mut queue = Self {
             registers,
             caps,
@@ -85,6 +91,8 @@ impl<'m, R: Registers, D: DmaSync> E1000eQueue<'m, R, D> {
             buffer,
             skipping: false,
             context: None,
+            receive,
+            care: Care::default(),
             stats: QueueStats::default(),
             faults: E1000eFaults::default(),
         };
@@ -110,17 +118,43 @@ impl<'m, R: Registers, D: DmaSync> E1000eQueue<'m, R, D> {
         (self.rx.in_flight(), self.tx.in_flight())
     }
 
-    /// Takes everything back.
+    /// To be called whenever the core has nothing to do: looks at the device now and then, and starts one again that stopped, or
+    /// was reset. What it held is lost on its way, and connections send it again. True when it was started again.
     ///
-    /// # Safety
-    /// The device was reset and touches none of it any more.
-    #[cfg(test)]
-    pub(super) unsafe fn drain(&mut self) {
-        // SAFETY: by contract.
-        unsafe {
-            self.rx.drain();
-            self.tx.drain();
+    /// # Errors
+    /// [`SetupError`]: it is gone, or of no use any more.
+    #[inline]
+    pub fn look(&mut self) -> Result<bool, SetupError> {
+        if !self.care.is_due() || device_works(&self.registers) {
+            return Ok(false);
         }
+        self.restart()?;
+        Ok(true)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn restart(&mut self) -> Result<(), SetupError> {
+        self.care.may_reset(self.stats.rx_frames)?;
+        if device::reset(&self.registers)? != self.caps.mac {
+            return Err(SetupError::Changed);
+        }
+        // SAFETY: it was just reset.
+        unsafe {
+            self.rx.restart();
+            self.tx.restart();
+        }
+        (self.skipping, self.context) = (false, None);
+        device::program(&self.registers, [self.rx.place(), self.tx.place()], self.receive);
+        self.refill();
+        Ok(())
+    }
+
+    /// Stops the device as a reset does, for seeing what becomes of one that was (QEMU 7.2's does not stop by CTRL's).
+    #[cold]
+    pub fn confuse(&mut self) {
+        self.registers.write32(RCTL, 0);
+        self.registers.write32(TCTL, 0);
     }
 
     /// Posts objs until the ring is full.

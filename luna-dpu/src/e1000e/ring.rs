@@ -133,13 +133,16 @@ impl<'m, T> Ring<'m, T> {
         Some((descriptor, obj))
     }
 
-    /// Takes everything back.
+    /// Takes everything back, and begins anew.
     ///
     /// # Safety
-    /// The device was reset and touches none of it any more.
-    #[cfg(test)]
-    pub(super) unsafe fn drain(&mut self) {
+    /// The device was reset and touches none of it any more; it is told of the ring again before it is given anything.
+    pub(super) unsafe fn restart(&mut self) {
         while self.take().is_some() {}
+        for i in 0..=self.mask {
+            self.table.write(i, Descriptor::default());
+        }
+        (self.tail, self.head, self.told) = (0, 0, 0);
     }
 }
 

@@ -62,6 +62,15 @@ impl World {
         (0..burst.len()).map(|i| burst.take(i).unwrap()).map(|f| (f.data.to_vec(), f.meta.checksum)).collect()
     }
 
+    /// Looks as an idle core does; how often the device was started again.
+    fn idle(&mut self) -> Result<usize, SetupError> {
+        let mut started = 0;
+        for _ in 0..600 {
+            started += usize::from(self.queue.look()?);
+        }
+        Ok(started)
+    }
+
     fn header(&self, bytes: &[u8]) -> ZbufMut {
         let mut obj = self.header.alloc().unwrap();
         obj.append(bytes.len() as u32).unwrap().copy_from_slice(bytes);
@@ -299,8 +308,75 @@ fn whatever_the_device_writes_memory_stays_whole() {
             assert!(posted < 8 && sending < 32);
             assert_eq!(w.rx.available() + w.rx.outstanding(), rx_total);
         }
-        // SAFETY: this device reads and writes only when it is told to.
-        unsafe { w.queue.drain() };
-        assert_eq!((w.rx.outstanding(), w.header.available()), (0, header_total));
+        w.device.set(RCTL, 0);
+        assert_eq!(w.idle(), Ok(1));
+        assert_eq!((w.queue.in_flight(), w.rx.outstanding()), ((7, 0), 7), "all came back, and some were posted again");
+        assert_eq!(w.header.available(), header_total);
     }
+}
+
+#[test]
+fn a_device_that_stops_is_started_again() {
+    let mut w = world();
+    assert_eq!(w.idle(), Ok(0), "nothing is wrong");
+    let set_up: Vec<u32> = [RCTL, TCTL, RDBAL, RDLEN, TDBAL, TDLEN, RFCTL, RXCSUM].map(|r| w.device.get(r)).into();
+    for round in 0..10 {
+        // Under way, both ways, and a context that the device forgets.
+        let payload = w.payload(&[3; 100]);
+        w.queue.tx(w.header(&[1; 54]).into(), &[payload.lend()], SUMMED).unwrap();
+        w.queue.flush();
+        drop(payload);
+        assert!(w.device.receive(&[2; 60], Report::default()));
+        match round % 3 {
+            // It stopped receiving, or sending, or was reset.
+            0 => w.device.set(RCTL, w.device.get(RCTL) & !rctl::EN),
+            1 => w.device.set(TCTL, 0),
+            _ => w.device.forget(),
+        }
+        assert_eq!(w.idle(), Ok(1), "round {round}");
+        let anew: Vec<u32> = [RCTL, TCTL, RDBAL, RDLEN, TDBAL, TDLEN, RFCTL, RXCSUM].map(|r| w.device.get(r)).into();
+        assert_eq!(anew, set_up);
+        assert_eq!((w.queue.in_flight(), w.device.posted()), ((63, 0), 63), "posted anew, nothing to send");
+        assert_eq!((w.rx.outstanding(), w.header.outstanding()), (63, 0), "what it held came back");
+        // It works again, checksums too.
+        assert!(w.device.receive(&[5; 60], Report::default()));
+        assert_eq!(w.burst().len(), 1);
+        w.queue.tx(w.header(&[0; 54]).into(), &[], SUMMED).unwrap();
+        w.queue.flush();
+        let sent = w.device.transmit();
+        assert_eq!((sent.len(), &sent[0][50..52]), (1, &[0xff, 0xff][..]), "the sum over zeros");
+        assert_eq!(w.queue.reap(), 1);
+    }
+}
+
+#[test]
+fn a_device_that_is_gone_or_another_one_or_of_no_use_ends_the_queue() {
+    let mut w = world();
+    w.device.vanish();
+    assert_eq!(w.idle(), Err(SetupError::Absent));
+    assert_eq!(w.rx.outstanding(), 63, "whatever it may still write to is never used again");
+    let mut w = world();
+    w.device.forget();
+    w.device.become_another(MacAddr([2, 0, 0, 0, 0, 99]));
+    assert_eq!(w.idle(), Err(SetupError::Changed));
+    let mut w = world();
+    for _ in 0..3 {
+        w.device.forget();
+        assert_eq!(w.idle(), Ok(1));
+    }
+    w.device.forget();
+    assert_eq!(w.idle(), Err(SetupError::Again));
+}
+
+/// Registers are slow to read: idle cores do it now and then.
+#[test]
+fn the_device_is_looked_at_now_and_then() {
+    let mut w = world();
+    let before = w.device.reads();
+    for _ in 0..256 * 10 {
+        assert_eq!(w.queue.look(), Ok(false));
+        w.burst();
+        w.queue.reap();
+    }
+    assert_eq!(w.device.reads() - before, 2 * 10, "receive and transmit control");
 }

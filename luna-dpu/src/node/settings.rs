@@ -18,7 +18,7 @@
 //! | `rings=split` | no packed rings |
 //! | `events=off` | no event index |
 //! | `checksum=off` | no checksums by the device |
-//! | `die=panic` | panic at once, or `fault`: touch memory that is none, to see what the board says of it; or `stray`: have the NIC write where it must not |
+//! | `die=panic` | panic at once, or `fault`: touch memory that is none, to see what the board says of it; or `stray`: have the NIC write where it must not; or `device`: have it break down once, and go on |
 //! | `transport=pci` | only a device behind PCI, or only behind MMIO |
 
 use core::fmt;
@@ -58,6 +58,8 @@ pub enum Die {
     Fault,
     /// By a NIC that writes where it must not: not at once, but when a frame arrives.
     Stray,
+    /// Not at all: the NIC is given what none takes after some frames, and is to be started again.
+    Device,
 }
 
 /// Where a device is looked for.
@@ -263,9 +265,10 @@ impl Settings {
                     "panic" => Some(Die::Panic),
                     "fault" => Some(Die::Fault),
                     "stray" => Some(Die::Stray),
+                    "device" if LOSS => Some(Die::Device),
                     _ => None,
                 };
-                into(&mut self.die, die.map(Some), "die=panic, fault or stray")
+                into(&mut self.die, die.map(Some), "die=panic, fault, stray or device")
             }
             "transport" => {
                 let transports = match value {

@@ -3,7 +3,7 @@
 use super::features::Features;
 use super::mmio::MmioTransport;
 use super::pci::PciTransport;
-use super::transport::{DeviceType, Doorbell, RingAddresses, Transport};
+use super::transport::{DeviceType, Doorbell, RingAddresses, Transport, Watch};
 use crate::mmio::Registers;
 
 /// MMIO or PCI.
@@ -57,6 +57,10 @@ impl<R: Registers + Clone> Transport for AnyTransport<R> {
 
     fn doorbell(&mut self, queue: u16) -> Doorbell<R> {
         either!(self, t => t.doorbell(queue))
+    }
+
+    fn watch(&self) -> Watch<R> {
+        either!(self, t => t.watch())
     }
 
     fn config8(&self, offset: usize) -> u8 {

@@ -1,7 +1,7 @@
 //! The MMIO transport, version 2 (virtio 1.2, section 4.2).
 
 use super::features::Features;
-use super::transport::{DeviceType, Doorbell, RingAddresses, Transport};
+use super::transport::{DeviceType, Doorbell, RingAddresses, Transport, Watch};
 use crate::mmio::Registers;
 
 const MAGIC: usize = 0x000;
@@ -84,6 +84,10 @@ impl<R: Registers + Clone> Transport for MmioTransport<R> {
 
     fn doorbell(&mut self, queue: u16) -> Doorbell<R> {
         Doorbell::new(self.registers.clone(), QUEUE_NOTIFY, queue, true)
+    }
+
+    fn watch(&self) -> Watch<R> {
+        Watch::new(self.registers.clone(), STATUS, true)
     }
 
     fn config8(&self, offset: usize) -> u8 {

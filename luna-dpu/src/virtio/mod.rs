@@ -21,4 +21,4 @@ pub use entropy::{ENTROPY_SIZE, random_seed};
 pub use features::{Features, feature};
 pub use mmio::MmioTransport;
 pub use pci::{PciError, PciTransport, device_type as pci_device_type};
-pub use transport::{DeviceType, Doorbell, InitError, RingAddresses, Transport, begin, finish, status};
+pub use transport::{DeviceType, Doorbell, InitError, RingAddresses, Transport, Watch, begin, finish, reset, status};

@@ -5,7 +5,7 @@ use core::fmt;
 use virtio_drivers::transport::pci::bus::{ConfigurationAccess, PCI_CAP_ID_VNDR};
 
 use super::features::Features;
-use super::transport::{DeviceType, Doorbell, RingAddresses, Transport};
+use super::transport::{DeviceType, Doorbell, RingAddresses, Transport, Watch};
 use crate::mmio::{Mmio, Registers};
 use crate::pci::{Bars, DeviceFunction, DeviceFunctionInfo, PciRoot};
 
@@ -160,6 +160,10 @@ impl<R: Registers + Clone> Transport for PciTransport<R> {
         self.common.write16(QUEUE_SELECT, queue);
         let offset = usize::from(self.common.read16(QUEUE_NOTIFY_OFF)) * self.multiplier as usize;
         Doorbell::new(self.notify.clone(), offset, queue, false)
+    }
+
+    fn watch(&self) -> Watch<R> {
+        Watch::new(self.common.clone(), DEVICE_STATUS, false)
     }
 
     fn config8(&self, offset: usize) -> u8 {

@@ -67,6 +67,8 @@ pub trait Transport {
     fn set_queue(&mut self, queue: u16, size: u16, addresses: RingAddresses);
     /// What is rung when buffers were added to queue `queue`.
     fn doorbell(&mut self, queue: u16) -> Doorbell<Self::Registers>;
+    /// For looking at the status while the device is at work.
+    fn watch(&self) -> Watch<Self::Registers>;
     /// A byte of the device's configuration.
     fn config8(&self, offset: usize) -> u8;
     /// 16 bits of it.
@@ -97,6 +99,30 @@ impl<R: Registers> Doorbell<R> {
         } else {
             self.registers.write16(self.offset, self.queue);
         }
+    }
+}
+
+/// A device's status register: read by any core, without the transport.
+#[derive(Clone, Debug)]
+pub struct Watch<R> {
+    registers: R,
+    offset: usize,
+    wide: bool,
+}
+
+impl<R: Registers> Watch<R> {
+    /// The register at `offset`, of 32 bits when `wide`, else of 8.
+    pub fn new(registers: R, offset: usize, wide: bool) -> Self {
+        Self { registers, offset, wide }
+    }
+
+    /// Whether the device does what it was set going for: it neither asks for a reset, nor was it reset, nor is it gone, when
+    /// all bits read as 1.
+    #[must_use]
+    pub fn works(&self) -> bool {
+        let status =
+            if self.wide { self.registers.read32(self.offset) as u8 } else { self.registers.read8(self.offset) };
+        status & (status::DRIVER_OK | status::NEEDS_RESET) == status::DRIVER_OK
     }
 }
 
@@ -144,15 +170,22 @@ impl core::error::Error for InitError {}
 /// Looks at the status before a reset counts as failed.
 const RESET_PATIENCE: u32 = 1_000_000;
 
+/// Resets the device: it touches no memory any more.
+///
+/// # Errors
+/// [`InitError::NoReset`].
+pub fn reset<T: Transport>(t: &mut T) -> Result<(), InitError> {
+    t.set_status(0);
+    if (0..RESET_PATIENCE).any(|_| t.status() == 0) { Ok(()) } else { Err(InitError::NoReset) }
+}
+
 /// Resets the device and agrees on features: all of `needed`, and what of `wanted` it offers. Returns the agreement.
 ///
 /// # Errors
 /// [`InitError`]; the device is left with the FAILED status.
+#[inline(never)]
 pub fn begin<T: Transport>(t: &mut T, needed: Features, wanted: Features) -> Result<Features, InitError> {
-    t.set_status(0);
-    if !(0..RESET_PATIENCE).any(|_| t.status() == 0) {
-        return Err(InitError::NoReset);
-    }
+    reset(t)?;
     t.set_status(status::ACKNOWLEDGE);
     t.set_status(status::ACKNOWLEDGE | status::DRIVER);
     let offered = t.offered();

@@ -15,16 +15,17 @@ use crate::cargo;
 /// Most bytes of code and read-only data of the small image.
 const GOAL: u64 = 192 << 10;
 /// Most of the image that has everything but a client: none grows unseen.
-const BUDGET: u64 = 380 << 10;
+const BUDGET: u64 = 388 << 10;
 /// Instructions in a tick: a nanosecond each under `-icount shift=0`, at 62.5 MHz.
 const PER_TICK: u64 = 16;
 
 /// Functions off the packet path that may use atomics, none of them ever inlined: the console's lock, the way out, the
-/// end of a core, memory that is handed out once; and a zone without a free obj, which looks whether other threads gave
+/// end of a core, cores that come together for a device's reset, memory that is handed out once; and a zone without a free obj, which looks whether other threads gave
 /// some back.
 const MAY: &[&str] = &[
     "luna_dpu::machine::console::Console::",
     "luna_dpu::machine::exit::",
+    "luna_dpu::meeting::Meeting::meet",
     "qemu_virt::image::cores::ended",
     "luna_dpu::tables::Tables",
     "spin::once::",

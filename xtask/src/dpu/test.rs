@@ -171,6 +171,20 @@ fn cases() -> Vec<Case> {
             ));
         }
     }
+    // A device that asks for a reset once QEMU was given what it takes for a broken driver.
+    for (nic, transport, rings) in [(Nic::Mmio, "MMIO", "split"), (Nic::Pci, "PCI", "packed")] {
+        let words = format!("{NET} rings={rings} patience=120 die=device");
+        let mut broken = case(
+            &format!("{transport}, {rings} rings: a device that breaks down is started again, and no request is lost"),
+            nic,
+            &format!("{words} connect=10.0.0.1:7480 size=4096 count=400 depth=4"),
+            Peer::Serve { loss: 0 },
+            Some(0),
+            "core 0: bench completed 400",
+        );
+        broken.says.push("core 0: the network device was reset and goes again");
+        all.push(broken);
+    }
     all.push(case(
         "64 KiB requests to the image, 1 % loss",
         Nic::Mmio,
@@ -330,6 +344,17 @@ fn sbsa_cases() -> Vec<Case> {
         Case {
             says: vec!["SMMUv3: stream 0x10 refused at 0x", "bytes where the device was sent are as they were"],
             ..case("a NIC that strays is refused", Nic::E1000e, &format!("{NET} die=stray"), Peer::Knock, Some(2), "")
+        },
+        Case {
+            says: vec!["core 0: the network device was reset and goes again", "core 0: bench completed 200"],
+            ..case(
+                "a device that stops is started again, and no request is lost",
+                Nic::E1000e,
+                &format!("{} die=device", calls(4096, 200, 0)),
+                serve(0),
+                Some(0),
+                "",
+            )
         },
         case("4 KiB requests of the image's", Nic::E1000e, &calls(4096, 200, 0), serve(0), Some(0), "bench completed"),
         case("64 KiB requests of the image's", Nic::E1000e, &calls(65536, 30, 0), serve(0), Some(0), "bench completed"),

@@ -11,15 +11,17 @@ use luna_dpu::control::NetArgs;
 use luna_dpu::devicetree::{Conduit, DeviceTree, MAX_CORES};
 use luna_dpu::dma::Coherent;
 use luna_dpu::machine::Idler;
+use luna_dpu::meeting::Meeting;
 use luna_dpu::mmio::Mmio;
-use luna_dpu::node::{Ending, Node, NodeParts, NodeReport, Sessions, Settings};
+use luna_dpu::node::{Die, Ending, Node, NodeParts, NodeReport, Sessions, Settings};
 #[cfg(feature = "pair")]
 use luna_dpu::node::{bytes_per_connection, run_pair};
-use luna_dpu::virtio::net::{QueueMemory, QueuePair};
+use luna_dpu::virtio::net::{Mender, NetDevice, QueueMemory, QueuePair};
 use luna_dpu::virtio::ring::Node as Descriptor;
 use luna_dpu::{Tables, TickClock, machine, say};
 use smccc::{Hvc, Smc, psci};
 
+use super::devices::AnyDevice;
 use super::{RX_SIZE, Reach, TX_SIZE, give_up};
 
 /// Connections of one core, and what its stack keeps for them.
@@ -46,6 +48,15 @@ static mut STACKS: [Stack<STACK_PAGES>; MAX_CORES] = [const { Stack::new() }; MA
 static RUNNING: AtomicU32 = AtomicU32::new(0);
 static FAILED: AtomicU32 = AtomicU32::new(0);
 
+/// Where they meet when the network device must be reset.
+static MEETING: Meeting = Meeting::new();
+
+/// What the first core alone has: devices' reach under its eyes, and the network device.
+type First = (Reach, NetDevice<'static, AnyDevice>);
+
+/// Frames before the network device breaks down, where that is wanted.
+const BREAK_AT: u64 = 100;
+
 /// What a core does.
 pub(super) struct Work {
     pub(super) id: u8,
@@ -64,11 +75,11 @@ pub(super) fn rss_key(seed: &[u8; 32]) -> [u8; 40] {
     core::array::from_fn(|i| seed[i % 32].rotate_left(i as u32 / 32 * 3))
 }
 
-/// Starts a core for every pair but the first, and does the first's work here, `reach` under its eyes.
+/// Starts a core for every pair but the first, and does the first's work here, with what it alone has.
 pub(super) fn run<const N: usize>(
     tree: &DeviceTree<'_>,
     pairs: heapless::Vec<QueuePair<Mmio>, N>,
-    reach: Reach,
+    alone: First,
     mut work: impl FnMut(u8, QueuePair<Mmio>) -> Work,
 ) -> ! {
     RUNNING.store(pairs.len() as u32, Ordering::Release);
@@ -96,17 +107,17 @@ pub(super) fn run<const N: usize>(
         }
     }
     match first {
-        Some(work) => node(work, Some(reach)),
+        Some(work) => node(work, Some(alone)),
         None => give_up(format_args!("no queue")),
     }
     machine::exit(0)
 }
 
 /// A core's work, to its end; the last core's end is the image's.
-fn node(work: Work, reach: Option<Reach>) {
+fn node(work: Work, alone: Option<First>) {
     machine::enable_simd();
     let id = work.id;
-    let good = match open(work, reach) {
+    let good = match open(work, alone) {
         Ok(report) => {
             machine::tell(id, &report);
             matches!(report.ending, Ending::Bench(_) | Ending::Served)
@@ -160,8 +171,10 @@ pub(super) fn pair(mut arena: Arena, settings: Settings, hz: u64) -> ! {
     }
 }
 
-fn open(work: Work, mut reach: Option<Reach>) -> Result<NodeReport, &'static str> {
+fn open(work: Work, alone: Option<First>) -> Result<NodeReport, &'static str> {
     let Work { id, pair, mut packets, mut arena, settings, net, mut seed, hz } = work;
+    let (mut reach, nic) = alone.unzip();
+    let mut mender = Mender::new(nic, rss_key(&seed), &MEETING, settings.cores.into());
     let mut rx = packets.split(RX_ZONES * ZONE_SIZE, ZONE_SIZE).ok_or("no memory for frames")?;
     if let Some(reach) = &reach {
         rx = reach.astray(rx).map_err(|_| "nowhere to stray to")?;
@@ -194,7 +207,8 @@ fn open(work: Work, mut reach: Option<Reach>) -> Result<NodeReport, &'static str
     say!("core {id}: {} KiB left of its {} KiB", arena.left() >> 10, PRIVATE >> 10);
     let nap = if settings.nap { super::nap(id) } else { None };
     let mut idler = Idler::new(nap, hz);
-    let mut fault = None;
+    let (mut fault, mut broken) = (None, None);
+    let mut breaks = settings.die == Some(Die::Device) && reach.is_some();
     let report = node.run(
         |event| machine::tell_event(id, &event),
         |queue, until| {
@@ -208,9 +222,22 @@ fn open(work: Work, mut reach: Option<Reach>) -> Result<NodeReport, &'static str
             if idler.idle(frames, until.since(clock.now())) {
                 queue.nudge();
             }
-            fault.is_none()
+            if breaks && frames >= BREAK_AT {
+                breaks = false;
+                queue.confuse();
+            }
+            match mender.look(queue) {
+                Ok(false) => {}
+                Ok(true) => say!("core {id}: the network device was reset and goes again"),
+                Err(e) => broken = Some(e),
+            }
+            fault.is_none() && broken.is_none()
         },
     );
+    if let Some(e) = broken {
+        say!("core {id}: {e}");
+        return Err("the network device is of no use any more");
+    }
     match fault {
         Some((fault, counts)) => {
             machine::tell_fault(id, fault, &counts);

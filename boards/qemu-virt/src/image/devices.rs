@@ -15,9 +15,9 @@ const SLOT: usize = 0x200;
 
 /// How devices are reached.
 #[cfg(feature = "pci")]
-type AnyDevice = AnyTransport<Mmio>;
+pub(super) type AnyDevice = AnyTransport<Mmio>;
 #[cfg(not(feature = "pci"))]
-type AnyDevice = MmioTransport<Mmio>;
+pub(super) type AnyDevice = MmioTransport<Mmio>;
 
 /// A device that was found.
 pub(super) struct Device {

@@ -46,6 +46,9 @@ const RX_OBJ: u32 = 2048;
 const HEADER_OBJ: u32 = 704;
 const PAYLOAD_OBJ: u32 = 16 << 10;
 
+/// Frames before the network device breaks down, where that is wanted.
+const BREAK_AT: u64 = 100;
+
 unsafe extern "C" {
     /// The first address behind the image and its stacks.
     static dma_region: u8;
@@ -81,7 +84,7 @@ fn main(_: u64, _: u64, _: u64, _: u64) -> ! {
         Some(Die::Panic) => panic!("asked to panic"),
         // SAFETY: nothing is mapped there: this ends in the exception handler.
         Some(Die::Fault) => unsafe { ptr::without_provenance_mut::<u32>(0x80_0000_0000).write_volatile(1) },
-        Some(Die::Stray) | None => {}
+        Some(Die::Stray | Die::Device) | None => {}
     }
     match run(&tree, settings, net, hz) {
         Ok(report) => {
@@ -160,18 +163,32 @@ fn run(tree: &DeviceTree<'_>, settings: Settings, net: NetArgs, hz: u64) -> Resu
         "no node"
     })?;
     say!("core 0: {} KiB left", arena.left() >> 10);
-    let (mut faults, mut strayed) = (Default::default(), false);
+    let (mut faults, mut strayed, mut broken) = (Default::default(), false, None);
+    let mut breaks = settings.die == Some(Die::Device);
     let report = node.run(
         |event| say!("core 0: {event:?}"),
         |queue, _until| {
             let queue = queue.inner().inner();
             faults = queue.faults();
             strayed = reach.strayed(queue.stats().rx_frames);
+            if breaks && queue.stats().rx_frames >= BREAK_AT {
+                breaks = false;
+                queue.confuse();
+            }
+            match queue.look() {
+                Ok(false) => {}
+                Ok(true) => say!("core 0: the network device was reset and goes again"),
+                Err(e) => broken = Some(e),
+            }
             core::hint::spin_loop();
-            !strayed
+            !strayed && broken.is_none()
         },
     );
     say!("e1000e: {faults:?}");
+    if let Some(e) = broken {
+        say!("e1000e: {e}");
+        return Err("the network device is of no use any more");
+    }
     if strayed {
         return Err("a device reached for memory that is not its own");
     }

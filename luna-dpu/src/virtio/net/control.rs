@@ -77,6 +77,15 @@ impl<'m, R: Registers> Control<'m, R> {
         Some(Self { ring, bell, memory: area.take(COMMAND_LEN + 1, 64)? })
     }
 
+    /// Begins anew.
+    ///
+    /// # Safety
+    /// As of [`Ring::restart`].
+    pub(super) unsafe fn restart(&mut self) {
+        // SAFETY: by contract.
+        unsafe { self.ring.restart(drop) };
+    }
+
     fn command(&mut self, what: &'static str, bytes: &[u8]) -> Result<(), InitError> {
         let len = bytes.len().min(COMMAND_LEN);
         // SAFETY: inside the piece, which is ours while no command is under way.

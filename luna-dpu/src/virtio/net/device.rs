@@ -9,7 +9,7 @@ use crate::dma::DmaArea;
 use crate::parts::{IPV6, PACKED};
 use crate::virtio::features::{Features, feature};
 use crate::virtio::ring::{Layout, Node, Ring, RingConfig};
-use crate::virtio::transport::{DeviceType, InitError, Transport, begin, finish};
+use crate::virtio::transport::{DeviceType, InitError, RingAddresses, Transport, begin, finish, reset};
 
 /// Offsets in the device's configuration (section 5.1.4).
 const MAC: usize = 0;
@@ -17,6 +17,9 @@ const MAX_PAIRS: usize = 8;
 const MTU: usize = 10;
 const RSS_MAX_KEY: usize = 17;
 const RSS_MAX_TABLE: usize = 18;
+
+/// Queues of one device: eight pairs, and the control queue.
+const MAX_QUEUES: usize = 2 * 8 + 1;
 
 /// MTU of a device that says none.
 const ETHERNET_MTU: u16 = 1500;
@@ -69,6 +72,8 @@ pub struct NetDevice<'m, T: Transport> {
     control: Option<Control<'m, T::Registers>>,
     rss: Option<(u8, u16)>,
     made: u16,
+    /// Every queue's size and memory, as the device was told.
+    queues: heapless::Vec<(u16, u16, RingAddresses), MAX_QUEUES>,
 }
 
 impl<'m, T: Transport> NetDevice<'m, T> {
@@ -120,7 +125,7 @@ impl<'m, T: Transport> NetDevice<'m, T> {
         let info = NetInfo { features, mac, mtu, pairs: config.pairs, max_pairs };
         let rss =
             features.has(feature::NET_RSS).then(|| (transport.config8(RSS_MAX_KEY), transport.config16(RSS_MAX_TABLE)));
-        let mut this = Self { transport, info, control: None, rss, made: 0 };
+        let mut this = Self { transport, info, control: None, rss, made: 0, queues: heapless::Vec::new() };
         if features.has(feature::NET_CTRL_VQ) {
             // Behind all pairs that the device has, used or not.
             let queue = 2 * max_pairs;
@@ -150,7 +155,9 @@ impl<'m, T: Transport> NetDevice<'m, T> {
         let config = RingConfig { layout, size, event_idx: features.has(feature::EVENT_IDX) };
         // A page: what an IOMMU protects at the least.
         let memory = area.take(config.memory(), 4096).ok_or(InitError::NoMemory)?;
-        self.transport.set_queue(queue, size, config.addresses(&memory));
+        let addresses = config.addresses(&memory);
+        self.queues.push((queue, size, addresses)).map_err(|_| InitError::NoQueue(queue))?;
+        self.transport.set_queue(queue, size, addresses);
         Ok(RingMemory { config, memory })
     }
 
@@ -194,6 +201,7 @@ impl<'m, T: Transport> NetDevice<'m, T> {
             tx_bell: self.transport.doorbell(2 * pair + 1),
             guest_csum: features.has(feature::NET_GUEST_CSUM),
             mergeable: features.has(feature::NET_MRG_RXBUF),
+            watch: self.transport.watch(),
         })
     }
 
@@ -202,6 +210,7 @@ impl<'m, T: Transport> NetDevice<'m, T> {
     ///
     /// # Errors
     /// [`InitError::Command`].
+    #[inline(never)]
     pub fn start(&mut self, key: &[u8; 40]) -> Result<Option<Rss>, InitError> {
         finish(&mut self.transport);
         let pairs = self.info.pairs;
@@ -217,6 +226,41 @@ impl<'m, T: Transport> NetDevice<'m, T> {
                 Ok(None)
             }
         }
+    }
+
+    /// Resets the device: it touches no memory any more, and does nothing until [`NetDevice::restart`].
+    ///
+    /// # Errors
+    /// [`InitError::NoReset`].
+    pub fn reset(&mut self) -> Result<(), InitError> {
+        reset(&mut self.transport)
+    }
+
+    /// Sets it going again after [`NetDevice::reset`], with the same features and queues, whose owners began anew
+    /// ([`super::NetQueue::restart`]).
+    ///
+    /// # Errors
+    /// [`InitError`], also when it offers less than it did.
+    #[cold]
+    #[inline(never)]
+    pub fn restart(&mut self, key: &[u8; 40]) -> Result<Option<Rss>, InitError> {
+        let features = self.info.features;
+        let agreed = begin(&mut self.transport, features, features)?;
+        if agreed != features {
+            return Err(InitError::FeaturesRefused(agreed));
+        }
+        if let Some(control) = &mut self.control {
+            // SAFETY: it was just reset.
+            unsafe { control.restart() };
+        }
+        for &(queue, size, addresses) in &self.queues {
+            let limit = self.transport.queue_limit(queue);
+            if limit < size {
+                return Err(InitError::QueueTooSmall(queue, limit));
+            }
+            self.transport.set_queue(queue, size, addresses);
+        }
+        self.start(key)
     }
 
     /// The transport: for its status.

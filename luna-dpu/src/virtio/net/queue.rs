@@ -14,8 +14,9 @@ use super::gather::{Gathered, Gathering};
 use super::header::{HEADER_LEN, Header, ONE};
 use crate::dma::{DmaPiece, DmaSync};
 use crate::mmio::Registers;
+use crate::parts::LOSS;
 use crate::virtio::ring::{Buffer, Fault, Node, Ring, RingConfig};
-use crate::virtio::transport::{Doorbell, InitError};
+use crate::virtio::transport::{Doorbell, InitError, Watch};
 
 /// Looks for sent frames, without any, after which the device is reminded of them: a millisecond or so.
 const REMIND_EVERY: u32 = 4096;
@@ -48,6 +49,7 @@ pub struct NetQueue<'m, R, D> {
     tx: Ring<'m, Frag>,
     rx_bell: Doorbell<R>,
     tx_bell: Doorbell<R>,
+    watch: Watch<R>,
     rx_pool: &'m Pool,
     header_pool: &'m Pool,
     sync: D,
@@ -80,6 +82,7 @@ pub struct QueuePair<R> {
     pub(super) tx_bell: Doorbell<R>,
     pub(super) guest_csum: bool,
     pub(super) mergeable: bool,
+    pub(super) watch: Watch<R>,
 }
 
 impl<R: Registers> QueuePair<R> {
@@ -100,7 +103,7 @@ impl<R: Registers> QueuePair<R> {
         header_pool: &'m Pool,
         sync: D,
     ) -> Result<NetQueue<'m, R, D>, InitError> {
-        let Self { caps, rx, tx, rx_bell, tx_bell, guest_csum, mergeable } = self;
+        let Self { caps, rx, tx, rx_bell, tx_bell, guest_csum, mergeable, watch } = self;
         let rx = Ring::new(rx.config, rx.memory, memory.rx).ok_or(InitError::NoMemory)?;
         let tx = Ring::new(tx.config, tx.memory, memory.tx).ok_or(InitError::NoMemory)?;
         // VLAN tag included.
@@ -117,6 +120,7 @@ impl<R: Registers> QueuePair<R> {
             tx,
             rx_bell,
             tx_bell,
+            watch,
             rx_pool,
             header_pool,
             sync,
@@ -144,6 +148,44 @@ impl<R: Registers, D: DmaSync> NetQueue<'_, R, D> {
         if self.tx.in_flight() > 0 {
             self.remind();
         }
+    }
+
+    /// Whether the device neither asks for a reset nor was reset: a register's read.
+    #[must_use]
+    pub fn device_works(&self) -> bool {
+        self.watch.works()
+    }
+
+    /// Frames received so far.
+    pub(super) fn received(&self) -> u64 {
+        self.stats.rx_frames
+    }
+
+    /// Takes back all that the device held, which is lost on its way, and begins anew. What is next received posts buffers: the
+    /// queue is not to be used before the device goes again.
+    ///
+    /// # Safety
+    /// The device was reset, touches no memory any more, and is told of its queues again before that.
+    #[cold]
+    pub unsafe fn restart(&mut self) {
+        self.gathering = None;
+        self.waited = 0;
+        // SAFETY: by contract.
+        unsafe {
+            self.rx.restart(drop);
+            self.tx.restart(drop);
+        }
+    }
+
+    /// Gives the device what none takes, for seeing what becomes of one that then asks for a reset: a frame to send that it is
+    /// to write. Nothing without the feature `loss`.
+    #[cold]
+    #[inline(never)]
+    pub fn confuse(&mut self) {
+        let Some(obj) = self.rx_pool.alloc().filter(|_| LOSS) else { return };
+        let buffer = Buffer { addr: obj.io_addr(), len: 64, device_writes: true };
+        let _refused = self.tx.add_one(buffer, obj.freeze().into());
+        self.flush();
     }
 
     /// What it did wrong so far.

@@ -1,10 +1,9 @@
 //! The network device and its queues against a device made of Rust.
 
 use core::alloc::Layout as Memory;
-use core::cell::{Cell, RefCell};
 use core::ptr::NonNull;
 use std::alloc::alloc_zeroed;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use luna_core::nic::{MAX_TSO_PAYLOAD, NicQueue, RxBurst, TxMeta};
 use luna_core::wire::{ChecksumVerdict, MacAddr};
@@ -16,20 +15,47 @@ use crate::mmio::Registers;
 use crate::parts::IPV6;
 use crate::virtio::ring::fake::{Chain, FakeDevice, IO_OFFSET, area, pointer};
 use crate::virtio::ring::{Layout, RingConfig};
-use crate::virtio::{DeviceType, Doorbell, Features, InitError, RingAddresses, Transport, feature, status};
+use crate::virtio::{DeviceType, Doorbell, Features, InitError, RingAddresses, Transport, Watch, feature, status};
 
+mod mend;
 mod mergeable;
 
 const SIZE: u16 = 8;
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 9];
 
-/// Counts doorbells.
+/// What several hold, on whatever thread.
+#[derive(Default)]
+struct Common<T>(Arc<Mutex<T>>);
+
+impl<T> Clone for Common<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> Common<T> {
+    fn borrow(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap()
+    }
+    fn get(&self) -> T
+    where
+        T: Copy,
+    {
+        *self.borrow()
+    }
+    fn set(&self, value: T) {
+        *self.borrow() = value;
+    }
+}
+
+/// Counts doorbells, and shows the status.
 #[derive(Clone, Default)]
-struct Bells(Rc<RefCell<Vec<u16>>>);
+struct Bells(Common<Vec<u16>>, Common<u8>, Common<u32>);
 
 impl Registers for Bells {
     fn read8(&self, _: usize) -> u8 {
-        0
+        *self.2.borrow() += 1;
+        self.1.get()
     }
     fn read16(&self, _: usize) -> u16 {
         0
@@ -39,7 +65,7 @@ impl Registers for Bells {
     }
     fn write8(&self, _: usize, _: u8) {}
     fn write16(&self, _: usize, queue: u16) {
-        self.0.borrow_mut().push(queue);
+        self.0.borrow().push(queue);
     }
     fn write32(&self, _: usize, _: u32) {}
 }
@@ -51,11 +77,18 @@ struct FakeNet {
     offers: Features,
     refuses: bool,
     stuck: bool,
+    /// Offered no more.
+    gone: Common<Features>,
+    /// Does not come out of resets any more.
+    jammed: Common<bool>,
+    /// Resets, and reads of the status register.
+    resets: Common<u32>,
+    looks: Common<u32>,
     limit: u16,
     max_pairs: u16,
-    accepted: Rc<Cell<Features>>,
-    status: Rc<Cell<u8>>,
-    queues: Rc<RefCell<Vec<(u16, u16, RingAddresses)>>>,
+    accepted: Common<Features>,
+    status: Common<u8>,
+    queues: Common<Vec<(u16, u16, RingAddresses)>>,
     bells: Bells,
 }
 
@@ -66,11 +99,15 @@ impl FakeNet {
             offers: offers.or(feature::VERSION_1).or(feature::NET_MAC),
             refuses: false,
             stuck: false,
+            gone: Common::default(),
+            jammed: Common::default(),
+            resets: Common::default(),
+            looks: Common::default(),
             limit: 256,
             max_pairs: 4,
-            accepted: Rc::default(),
-            status: Rc::default(),
-            queues: Rc::default(),
+            accepted: Common::default(),
+            status: Common::default(),
+            queues: Common::default(),
             bells: Bells::default(),
         }
     }
@@ -93,11 +130,19 @@ impl Transport for FakeNet {
         if self.stuck { 0x80 } else { self.status.get() }
     }
     fn set_status(&mut self, status: u8) {
-        let taken = if self.refuses { status & !status::FEATURES_OK } else { status };
+        let taken = match status {
+            _ if self.jammed.get() => return,
+            0 => {
+                *self.resets.borrow() += 1;
+                0
+            }
+            _ if self.refuses => status & !status::FEATURES_OK,
+            _ => status,
+        };
         self.status.set(taken);
     }
     fn offered(&mut self) -> Features {
-        self.offers
+        self.offers.without(self.gone.get())
     }
     fn accept(&mut self, features: Features) {
         assert!(self.offers.has(features), "features that were not offered");
@@ -108,10 +153,13 @@ impl Transport for FakeNet {
     }
     fn set_queue(&mut self, queue: u16, size: u16, addresses: RingAddresses) {
         assert_eq!(self.status.get() & status::DRIVER_OK, 0, "set up before it goes");
-        self.queues.borrow_mut().push((queue, size, addresses));
+        self.queues.borrow().push((queue, size, addresses));
     }
     fn doorbell(&mut self, queue: u16) -> Doorbell<Bells> {
         Doorbell::new(self.bells.clone(), 0, queue, false)
+    }
+    fn watch(&self) -> Watch<Bells> {
+        Watch::new(Bells(self.bells.0.clone(), self.status.clone(), self.looks.clone()), 0, false)
     }
     fn config8(&self, offset: usize) -> u8 {
         MAC.get(offset).copied().unwrap_or(40)
@@ -155,6 +203,10 @@ struct Bench {
 
 impl Bench {
     fn new(offers: Features) -> Self {
+        Self::with_device(offers).0
+    }
+
+    fn with_device(offers: Features) -> (Self, NetDevice<'static, FakeNet>) {
         let net = FakeNet::new(offers);
         let mut area = area(1 << 16);
         let mut device = device(&net, NetConfig::default(), &mut area).unwrap();
@@ -164,7 +216,12 @@ impl Bench {
         let memory = QueueMemory { rx: nodes(SIZE), tx: nodes(SIZE) };
         let queue = pair.open(memory, rx_pool, header_pool, Coherent).unwrap();
         let (rx, tx) = (net.ring(0), net.ring(1));
-        Self { queue, rx, tx, rx_pool, header_pool, net }
+        (Self { queue, rx, tx, rx_pool, header_pool, net }, device)
+    }
+
+    /// The device begins anew with its rings.
+    fn meet_again(&mut self) {
+        (self.rx, self.tx) = (self.net.ring(0), self.net.ring(1));
     }
 
     fn every() -> impl Iterator<Item = Self> {
@@ -374,13 +431,13 @@ fn a_device_that_does_nothing_is_reminded() {
         b.tx.want_doorbell(false);
         b.queue.tx(b.header(&[1; 60]).into(), &[], PLAIN).unwrap();
         b.queue.flush();
-        b.net.bells.0.borrow_mut().clear();
+        b.net.bells.0.borrow().clear();
         for _ in 0..10 * 4096 {
             assert_eq!(b.queue.reap(), 0);
         }
         assert_eq!(b.net.bells.0.borrow().as_slice(), [1; 10], "now and then");
         b.queue.nudge();
-        assert_eq!(b.net.bells.0.borrow_mut().pop(), Some(1), "at once, after a sleep");
+        assert_eq!(b.net.bells.0.borrow().pop(), Some(1), "at once, after a sleep");
         assert_eq!(b.net.bells.0.borrow().len(), 10);
         b.tx.take().unwrap();
         b.tx.give(0, 0).unwrap();

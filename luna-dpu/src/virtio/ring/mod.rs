@@ -5,7 +5,7 @@
 //! shared memory, no obj comes out twice, and none while its descriptor was not returned.
 //!
 //! Dropping a ring forgets what the device holds: the memory is then never used again. After a reset of the device
-//! [`Ring::drain`] gives it back.
+//! [`Ring::restart`] gives it back.
 
 mod nodes;
 // Tests of drivers play devices of both kinds.
@@ -108,6 +108,8 @@ enum Kind {
 pub struct Ring<'m, T> {
     nodes: Nodes<'m, T>,
     kind: Kind,
+    memory: DmaPiece,
+    event_idx: bool,
     fault: Option<Fault>,
 }
 
@@ -131,7 +133,7 @@ impl<'m, T> Ring<'m, T> {
             Layout::Split => Kind::Split(Split::new(&memory, size, event_idx)),
             Layout::Packed => Kind::Packed(Packed::new(&memory, size, event_idx)?),
         };
-        Some(Self { nodes: Nodes::new(nodes), kind, fault: None })
+        Some(Self { nodes: Nodes::new(nodes), kind, memory, event_idx, fault: None })
     }
 
     /// Descriptors that are free.
@@ -253,13 +255,25 @@ impl<'m, T> Ring<'m, T> {
         None
     }
 
-    /// Takes back everything that the device holds.
+    /// Takes back everything that the device holds, and begins anew: without a fault, its shared memory as it was at first.
     ///
     /// # Safety
-    /// The device was reset and touches none of it any more.
-    pub unsafe fn drain(&mut self, each: impl FnMut(T)) {
+    /// The device was reset and touches none of it any more; it is told of the ring again before it is given anything.
+    #[cold]
+    #[inline(never)]
+    pub unsafe fn restart(&mut self, each: impl FnMut(T)) {
         self.nodes.drain(each);
-        self.fault = Some(Fault::IndexJump(0));
+        self.memory.clear();
+        let size = self.nodes.len() as u16;
+        match &mut self.kind {
+            Kind::Split(ring) => *ring = Split::new(&self.memory, size, self.event_idx),
+            Kind::Packed(ring) => {
+                if let Some(anew) = Packed::new(&self.memory, size, self.event_idx) {
+                    *ring = anew;
+                }
+            }
+        }
+        self.fault = None;
     }
 }
 

@@ -55,6 +55,7 @@ pub(super) struct Packed {
 }
 
 impl Packed {
+    #[inline(never)]
     pub(super) fn new(memory: &DmaPiece, size: u16, event_idx: bool) -> Option<Self> {
         let (driver, device) = (driver_at(size), device_at(size));
         let driver_events: Shared<u16> = Shared::new(memory, driver, 2);

@@ -65,6 +65,7 @@ pub(super) struct Split {
 }
 
 impl Split {
+    #[inline(never)]
     pub(super) fn new(memory: &DmaPiece, size: u16, event_idx: bool) -> Self {
         let (avail, used) = (avail_at(size), used_at(size));
         let field = |at| Shared::new(memory, at, 1);
