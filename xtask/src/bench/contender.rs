@@ -112,6 +112,27 @@ pub(crate) fn cores(most: usize) -> Vec<Contender> {
     .collect()
 }
 
+/// For people, whatever group it is of.
+pub(crate) fn title(id: &str) -> String {
+    let cores = |n: &str| format!("{n} core{}", if n == "1" { "" } else { "s" });
+    match TWO_PROCESSES.iter().chain(&ONE_THREAD).find(|c| c.id == id).copied() {
+        Some(LUNA_PAIR) => "Luna, in-memory pair".to_owned(),
+        Some(SMOLTCP) => "smoltcp 0.14, in-memory pair".to_owned(),
+        Some(c) => c.title.to_owned(),
+        None => match (id.strip_prefix("luna-cores-"), id.strip_prefix("kernel-cores-")) {
+            (Some(n), _) => format!("Luna, in-memory pairs, {}", cores(n)),
+            (_, Some(n)) => format!("Kernel, loopback, {}", cores(n)),
+            _ => id.to_owned(),
+        },
+    }
+}
+
+/// The limit of the port that a stack of ours runs on.
+pub(crate) fn limit_of(id: &str) -> Option<&'static str> {
+    let limits = [(LUNA_MEMIF, LIMIT_MEMIF), (LUNA_VIRTIO, LIMIT_VIRTIO), (LUNA_PAIR, LIMIT_PAIR)];
+    limits.iter().find(|(luna, _)| luna.id == id).map(|(_, limit)| limit.id)
+}
+
 /// What contenders need of the machine.
 pub(crate) struct Ground<'a> {
     pub(crate) luna: &'a Path,

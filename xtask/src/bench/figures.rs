@@ -141,12 +141,12 @@ pub(crate) fn all(data: &Data) -> Result<Vec<Figure>> {
         ),
         (
             ("limit", "Luna as a part of what its port can do, 4 KiB"),
-            (by_depth.clone(), Axis { label: "of the limit's RPCs", scale: Scale::Linear }),
+            (by_depth.clone(), Axis { label: "per cent of the limit's RPCs", scale: Scale::Linear }),
             vec![
                 fraction(data, "memif, software checksums in both", LUNA_MEMIF, LIMIT_MEMIF, &depths()),
                 fraction(data, "virtio, checksums by the port", LUNA_VIRTIO, LIMIT_VIRTIO, &depths()),
             ],
-            "In per cent. The limit moves as many frames of the same shape over the same port, with no TCP and no RPC session \
+            "The limit moves as many frames of the same shape over the same port, with no TCP and no RPC session \
              above the queue.",
             "Not in the paper.",
         ),
@@ -154,7 +154,8 @@ pub(crate) fn all(data: &Data) -> Result<Vec<Figure>> {
             ("limits", "What the ports can do, 4 KiB"),
             (by_depth.clone(), krps(Scale::Linear)),
             [LUNA_MEMIF, LIMIT_MEMIF, LIMIT_MEMIF_PLAIN, LUNA_VIRTIO, LIMIT_VIRTIO]
-                .map(|c| curve(data, c, &depths(), kilo))
+                // Too many for bars.
+                .map(|c| Curve { spread: Vec::new(), ..curve(data, c, &depths(), kilo) })
                 .to_vec(),
             "The limit with and without software checksums, and Luna below it.",
             "Not in the paper.",
@@ -187,7 +188,14 @@ fn distributions(data: &Data) -> Vec<Curve> {
         let (color, dashed) = color(contender);
         // The last thousandth would take half of the axis.
         let points = series.cdf.iter().filter(|p| p.1 <= 0.9995).map(|(us, part)| (*us, part * 100.0)).collect();
-        Some(Curve { name: contender.title.to_owned(), color, dashed, points, spread: Vec::new() })
+        let name = match (
+            data.median(contender.id, LATENCY, |s| s.p50_us),
+            data.median(contender.id, LATENCY, |s| s.p99_us),
+        ) {
+            (Some(p50), Some(p99)) => format!("{}: p50 {p50:.1} µs, p99 {p99:.1} µs", contender.title),
+            _ => contender.title.to_owned(),
+        };
+        Some(Curve { name, color, dashed, points, spread: Vec::new() })
     };
     STACKS.into_iter().filter_map(curve).collect()
 }

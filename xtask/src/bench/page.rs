@@ -6,8 +6,7 @@ use serde_json::Value;
 
 use super::account;
 use super::contender::{
-    KERNEL, KERNEL_OFFLOADS, LIMIT_MEMIF, LIMIT_MEMIF_PLAIN, LIMIT_VIRTIO, LUNA_MEMIF, LUNA_VIRTIO, ONE_THREAD,
-    TWO_PROCESSES,
+    KERNEL, KERNEL_OFFLOADS, LIMIT_MEMIF, LIMIT_MEMIF_PLAIN, LIMIT_VIRTIO, LUNA_MEMIF, LUNA_VIRTIO, limit_of, title,
 };
 use super::data::{Data, Point};
 use super::figures::{self, Figure, bytes};
@@ -39,7 +38,7 @@ const FAIRNESS: [&str; 10] = [
      session above it; its ends take all frames in before the application runs, so that its acknowledgments ride on data.",
     "The paper's machines were two servers with 2 x 25 Gb/s between them and a kernel of 2018; its absolute figures are not \
      comparable with these, only their shapes and ratios are.",
-    "A closed loop hides how long requests would have waited for a stalled server. `luna knbench --rate` measures that; \
+    "A closed loop hides how long requests would have waited for a stalled server. The option --rate of luna knbench measures that; \
      this report compares stacks, and the load is the same for all.",
 ];
 
@@ -82,7 +81,7 @@ pub(crate) fn page(data: &Data) -> Result<String> {
                     (tiles(data))
                 }
                 main {
-                    section { h2 { "Goals" } (goal_table(&outcomes)) }
+                    section { h2 { "Goals" } (goal_table(&outcomes, data)) }
                     section {
                         h2 { "Figures" }
                         div.grid { @for figure in &figures { (figure_card(figure)) } }
@@ -168,8 +167,13 @@ fn tiles(data: &Data) -> Markup {
     }
 }
 
-fn goal_table(outcomes: &[Outcome]) -> Markup {
-    let title = |id: &str| TWO_PROCESSES.iter().find(|c| c.id == id).map_or(id.to_owned(), |c| c.title.to_owned());
+/// A stack's requests per second as a part of what its port's limit has at the same point.
+fn of_limit(data: &Data, id: &str, point: Point) -> String {
+    let part = limit_of(id).and_then(|limit| Some(data.rps(id, point)?.0 / data.rps(limit, point)?.0));
+    part.map_or("-".to_owned(), percent)
+}
+
+fn goal_table(outcomes: &[Outcome], data: &Data) -> Markup {
     let shown = |outcome: &Outcome, v: f64| match outcome.goal.figure {
         Measure::Rps => rate(v),
         Measure::P50 => format!("{v:.1} µs"),
@@ -181,8 +185,14 @@ fn goal_table(outcomes: &[Outcome]) -> Markup {
         Verdict::Missed => "verdict bad",
     };
     html! {
+        p {
+            "Medians, and what is asked of their ratio. The limit is what the port does with the same frames and no stack above it."
+        }
         table.goals {
-            thead { tr { th { "what" } th { "Luna" } th.n { "" } th { "against" } th.n { "" } th.n { "goal" } th.n { "reached" } th { "" } } }
+            thead { tr {
+                th { "what" } th { "stack" } th.n { "its figure" } th { "against" } th.n { "its figure" } th.n { "goal" } th.n { "ratio" }
+                th { "" } th.n { "of its limit" }
+            } }
             tbody {
                 @for o in outcomes {
                     tr {
@@ -194,6 +204,9 @@ fn goal_table(outcomes: &[Outcome]) -> Markup {
                         td.n { (sign(o)) " " (format!("{}×", o.goal.times)) }
                         td.n { b { (format!("{:.2}×", o.times)) } }
                         td { span class=(class(o.verdict)) { (o.verdict.text()) } }
+                        td.n {
+                            @if o.goal.figure == Measure::Rps { (of_limit(data, o.goal.of, o.goal.point)) } @else { "-" }
+                        }
                     }
                 }
             }
@@ -223,20 +236,20 @@ fn machine(data: &Data) -> Markup {
         Some(Value::Null) | None => "not known".to_owned(),
         Some(other) => other.to_string(),
     };
-    let ports = data.ports.iter().filter(|(id, _)| TWO_PROCESSES.iter().any(|c| c.id == id.as_str()));
+    let ports = data.ports.iter().filter(|(id, _)| [LUNA_MEMIF.id, LUNA_VIRTIO.id].contains(&id.as_str()));
     html! {
         dl {
             dt { "processor" } dd { (text("cpu")) ", " (text("cpus")) " CPUs, " (text("mhz")) " MHz" }
-            dt { "kernel" } dd { "Linux " (text("kernel")) " " (text("arch")) ", default congestion control " (text("congestion_control")) }
+            dt { "operating system" } dd { "Linux " (text("kernel")) " " (text("arch")) ", default congestion control " (text("congestion_control")) }
             dt { "DPDK" } dd { (text("dpdk")) }
             dt { "Luna" } dd { (text("luna")) @if data.machine.get("optimised") != Some(&Value::Bool(true)) { ", UNOPTIMISED: these figures say nothing" } }
             dt { "compiler" } dd { (data.rustc) }
             @for (id, features) in data.machine.get("offloads").and_then(Value::as_object).into_iter().flatten() {
-                dt { (id) }
+                dt { (title(id)) }
                 dd { (offloads(features)) }
             }
             @for (id, port) in ports {
-                dt { (id) }
+                dt { (title(id)) }
                 dd {
                     "MTU " (port["mtu"]) ", " (port["max_tx_segments"]) " segments a frame, checksums of what is sent by "
                     @if port["tx_checksum"] == Value::Bool(true) { "the port" } @else { "the stack" }
@@ -257,23 +270,22 @@ fn offloads(features: &Value) -> String {
 }
 
 fn details(data: &Data) -> Markup {
-    let names = |id: &str| TWO_PROCESSES.iter().chain(&ONE_THREAD).find(|c| c.id == id).map(|c| c.title);
     let us = |v: Option<f64>| v.map_or("-".to_owned(), |v| format!("{v:.1}"));
     html! {
         details {
             summary { "Medians of every point, with the slowest and the fastest sample" }
             table {
                 thead { tr {
-                    th { "who" } th.n { "size" } th.n { "depth" } th.n { "RPC/s" } th.n { "slowest" } th.n { "fastest" } th.n { "p50 µs" }
+                    th { "who" } th.n { "size" } th.n { "depth" } th.n { "RPC/s" } th.n { "of the limit" } th.n { "slowest" } th.n { "fastest" } th.n { "p50 µs" }
                     th.n { "p99 µs" } th.n { "client's CPU µs/RPC" } th.n { "retransmitted" }
                 } }
                 tbody {
                     @for s in &data.series {
                         @if let Some((median, least, most)) = data.rps(&s.contender, s.point) {
                             tr {
-                                td { (names(&s.contender).unwrap_or(&s.contender)) }
+                                td { (title(&s.contender)) }
                                 td.n { (bytes(s.point.size)) } td.n { (s.point.depth) }
-                                td.n { (rate(median)) } td.n { (rate(least)) } td.n { (rate(most)) }
+                                td.n { (rate(median)) } td.n { (of_limit(data, &s.contender, s.point)) } td.n { (rate(least)) } td.n { (rate(most)) }
                                 td.n { (us(data.median(&s.contender, s.point, |x| x.p50_us))) }
                                 td.n { (us(data.median(&s.contender, s.point, |x| x.p99_us))) }
                                 td.n { (us(data.median(&s.contender, s.point, |x| x.cpu_us))) }

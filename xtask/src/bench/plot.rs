@@ -126,13 +126,18 @@ where
         .x_label_area_size(58)
         .y_label_area_size(78)
         .build_cartesian_2d(x_coord, y_coord)?;
-    let words = |axis: &Axis, others| if let Scale::Words(words) = &axis.scale { words.len() } else { others };
+    let labels = |axis: &Axis, others| match &axis.scale {
+        Scale::Words(words) => words.len(),
+        // Enough that 2 and 5 of each decade are among them.
+        Scale::Log => 40,
+        Scale::Linear | Scale::Percent => others,
+    };
     chart
         .configure_mesh()
         .x_desc(x.label)
         .y_desc(y.label)
-        .x_labels(words(x, 12))
-        .y_labels(words(y, 7))
+        .x_labels(labels(x, 12))
+        .y_labels(labels(y, 7))
         .x_label_formatter(&|v| label(x, *v))
         .y_label_formatter(&|v| label(y, *v))
         .bold_line_style(GRID)
@@ -141,7 +146,7 @@ where
         .label_style(("sans-serif", 17).into_font().color(&TEXT))
         .axis_desc_style(("sans-serif", 17).into_font().color(&TEXT))
         .draw()?;
-    for curve in curves {
+    for (number, curve) in curves.iter().enumerate() {
         let (r, g, b) = curve.color;
         let color = RGBColor(r, g, b);
         let points = || curve.points.iter().copied();
@@ -150,7 +155,14 @@ where
         } else {
             chart.draw_series(LineSeries::new(points(), color.stroke_width(3)))?;
         }
-        let spread = |(x, least, most): &(f64, f64, f64)| PathElement::new([(*x, *least), (*x, *most)], color.mix(0.5));
+        // Beside each other, where points have numbers: on one line nobody could tell whose bar it is.
+        let beside = match x.scale {
+            Scale::Words(_) => (number as f64 - (curves.len() as f64 - 1.0) / 2.0) * 0.05,
+            _ => 0.0,
+        };
+        let spread = |(x, least, most): &(f64, f64, f64)| {
+            PathElement::new([(x + beside, *least), (x + beside, *most)], color.mix(0.5).stroke_width(2))
+        };
         chart.draw_series(curve.spread.iter().map(spread))?;
         // A distribution is a line; a measured point is a dot.
         if curve.points.len() <= 16 {

@@ -76,6 +76,9 @@ fn the_report_has_every_figure_and_the_goals_and_refers_to_nothing_outside() {
         assert!(!html.contains(outside), "{outside}");
     }
     assert!(html.contains("A processor &lt;fast&gt;"), "text is text");
+    assert!(html.contains("<td class=\"n\">80 %</td>"), "200 k of the limit's 250 k");
+    assert!(html.contains("Kernel, loopback, 2 cores") && !html.contains("kernel-cores-2"), "names for people");
+    assert!(html.contains("Luna, memif (checksums in software): p50 4.0 µs, p99 12.0 µs"), "the legend says how long");
     assert_eq!(html.matches("class=\"verdict ").count(), goals::ALL.len());
 }
 
@@ -161,9 +164,9 @@ fn figures_come_out_of_what_the_command_prints() {
 #[test]
 fn counts_are_shown_by_stage_beside_their_budgets_and_offloads_in_the_machine() {
     let row = json!({
-        "name": "4 KiB, MTU 1500", "luna": {"instructions": 5600.4, "frames": 6.0, "copies": 0.0, "misses": 0.25},
+        "name": "4 KiB, MTU 1500", "luna": {"instructions": 5600.4, "frames": 6.0, "copies": -0.0001, "misses": 0.25},
         "stages": [["driver rx", 144.0], ["TCP in", 803.0]], "stream": 4800.0, "touch": 6100.0, "digest": null,
-        "smoltcp": {"instructions": 19024.0}, "budget": {"total": 5700.0, "stages": {"driver rx": 150.0, "TCP in": 810.0}},
+        "smoltcp": {"instructions": 19024.0}, "smoltcp_split": {"instructions": 17191.0}, "budget": {"total": 5700.0, "stages": {"driver rx": 150.0, "TCP in": 810.0}},
         "goal": 3200, "leanest": ["iip", 7371]
     });
     let offloads = json!({"kernel": {"tx-checksumming": false}, "kernel-offloads": {"tx-checksumming": true}});
@@ -177,6 +180,7 @@ fn counts_are_shown_by_stage_beside_their_budgets_and_offloads_in_the_machine() 
         "4800",
         "6100",
         "19024",
+        "17191",
         "iip 7371",
         "6.00",
         "0.25",
@@ -185,6 +189,7 @@ fn counts_are_shown_by_stage_beside_their_budgets_and_offloads_in_the_machine() 
         assert!(html.contains(shown), "{shown}");
     }
     assert!(html.contains("off: tx-checksumming") && html.contains("on: tx-checksumming"));
+    assert!(html.contains(">0.000<") && !html.contains("-0.000"), "a nothing is no debt");
     assert!(!html.contains("class=\"n exceeded\""));
     let mut dear = row;
     dear["luna"]["instructions"] = json!(6000.0);
