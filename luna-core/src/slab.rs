@@ -43,6 +43,29 @@ impl<'m, T: Node> Slab<'m, T> {
     /// An item, as its last user left it but with no successor.
     #[inline]
     pub(crate) fn alloc(&mut self) -> Option<u32> {
+        if self.available == 0 {
+            return None;
+        }
+        self.available -= 1;
+        self.alloc_reserved()
+    }
+
+    /// Keeps one of the free items, of which there must be one, for [`Slab::alloc_reserved`].
+    #[inline(always)]
+    pub(crate) fn reserve(&mut self) {
+        debug_assert!(self.available > 0);
+        self.available -= 1;
+    }
+
+    /// What was reserved is not wanted.
+    #[inline(always)]
+    pub(crate) fn cancel(&mut self) {
+        self.available += 1;
+    }
+
+    /// An item that was reserved.
+    #[inline]
+    pub(crate) fn alloc_reserved(&mut self) -> Option<u32> {
         let i = self.free;
         if i == NIL {
             return None;
@@ -51,7 +74,6 @@ impl<'m, T: Node> Slab<'m, T> {
         let next = item.next();
         item.set_next(NIL);
         self.free = next;
-        self.available -= 1;
         Some(i)
     }
 
@@ -86,16 +108,17 @@ impl<'m, T: Node> Slab<'m, T> {
         self.available += count;
     }
 
-    /// Whether the free list has as many items as are counted, each once.
+    /// Whether the free list has as many items as are counted and `reserved`, each once.
     #[cfg(any(test, feature = "invariants"))]
-    pub(crate) fn free_list_is_whole(&self) -> bool {
+    pub(crate) fn free_list_is_whole(&self, reserved: u32) -> bool {
         let (mut at, mut n) = (self.free, 0);
-        while at != NIL && n <= self.available {
+        let free = self.available + reserved;
+        while at != NIL && n <= free {
             let Some(item) = self.items.get(at as usize) else { return false };
             at = item.next();
             n += 1;
         }
-        at == NIL && n == self.available
+        at == NIL && n == free
     }
 
     /// The item `i`, an index of this slab: one from its [`Slab::alloc`], or one compared with [`Slab::capacity`].
@@ -111,5 +134,40 @@ impl<'m, T: Node> Slab<'m, T> {
         debug_assert!((i as usize) < self.items.len(), "index of another slab");
         // SAFETY: see the head of the file: every index is one of this slab's.
         unsafe { self.items.get_unchecked_mut(i as usize) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Item(u32);
+
+    impl Node for Item {
+        fn next(&self) -> u32 {
+            self.0
+        }
+        fn set_next(&mut self, next: u32) {
+            self.0 = next;
+        }
+    }
+
+    #[test]
+    fn what_is_reserved_nobody_else_gets() {
+        let mut items: [Item; 2] = Default::default();
+        let mut slab = Slab::new(&mut items);
+        slab.reserve();
+        let other = slab.alloc().unwrap();
+        assert_eq!((slab.available(), slab.alloc()), (0, None));
+        assert!(slab.free_list_is_whole(1) && !slab.free_list_is_whole(0));
+        let mine = slab.alloc_reserved().unwrap();
+        assert_ne!(mine, other);
+        slab.release(mine);
+        slab.release(other);
+        slab.reserve();
+        slab.cancel();
+        assert_eq!(slab.available(), 2);
+        assert!(slab.free_list_is_whole(0));
     }
 }

@@ -14,7 +14,6 @@
 
 use core::fmt;
 
-use super::payload::MAX_COPIED;
 use super::status::Status;
 use crate::crc32c;
 
@@ -214,11 +213,11 @@ impl FrameHeader {
         }
     }
 
-    /// Whether a header says that its payload is small, whatever else it says.
+    /// The length of payload that a header states, whatever else it says.
     #[inline(always)]
-    pub(super) fn is_small(bytes: &[u8; HEADER_LEN]) -> bool {
+    pub(super) fn payload_len_of(bytes: &[u8; HEADER_LEN]) -> u32 {
         let [first, ..] = words(bytes);
-        (first >> 32) as usize <= MAX_COPIED
+        (first >> 32) as u32
     }
 
     /// A sound header of one of the two kinds that come all the time, without metadata and flags, and with at most `most` bytes

@@ -6,9 +6,10 @@ use super::client::{CallId, CallSlot, PendingCall};
 use super::counters::SessionCounters;
 use super::cx::SessionCx;
 use super::error::{CallError, ConfigError, SessionError};
-use super::frame::{FrameHeader, FrameLimits};
+use super::frame::{FrameHeader, FrameLimits, HEADER_LEN};
 use super::gather::MAX_GATHER;
 use super::handler::Handler;
+use super::payload::MAX_COPIED;
 use super::receive::Receiver;
 use super::server::{Current, DetachedSlot, MAX_OWED, Owed, PendingReply};
 use super::stream::ByteStream;
@@ -131,8 +132,22 @@ impl<'m> Session<'m> {
         handler: &mut H,
     ) -> Result<(), SessionError> {
         stage!(before = stream, Rpc);
-        if self.begins_small(&data) {
-            match self.take_small(data, stream, handler) {
+        if self.rx.is_between_frames()
+            && let Some(head) = data.first_chunk()
+            && !self.core.ended
+            && self.core.owed.is_empty()
+        {
+            let len = FrameHeader::payload_len_of(head);
+            let taken = if len <= MAX_COPIED as u32 {
+                self.take_small(data, stream, handler)
+            } else if len == data.len() - HEADER_LEN as u32 {
+                self.take_lone(data, stream, handler)
+            } else if len > data.len() - HEADER_LEN as u32 {
+                Ok(self.begin(data, stream))
+            } else {
+                Ok(Some(data))
+            };
+            match taken {
                 Ok(None) => {
                     stage!(stream; back to before);
                     return Ok(());
@@ -160,15 +175,6 @@ impl<'m> Session<'m> {
     #[inline(always)]
     pub fn try_keep(&mut self, data: Zbuf) -> Result<u32, Zbuf> {
         if self.rx.keeps(data.len()) { self.rx.try_keep(data) } else { Err(data) }
-    }
-
-    /// Whether there is nothing to do but to take a small frame.
-    #[inline(always)]
-    fn begins_small(&self, data: &Zbuf) -> bool {
-        self.rx.is_between_frames()
-            && data.first_chunk().is_some_and(FrameHeader::is_small)
-            && !self.core.ended
-            && self.core.owed.is_empty()
     }
 
     /// The long way. Whoever wants the short one without it tries [`Session::try_keep`] first.

@@ -11,10 +11,8 @@ use static_assertions::const_assert_eq;
 use super::Stack;
 use crate::nic::{MAX_TSO_PAYLOAD, NicQueue, TxFrags, TxMeta};
 use crate::parts::{LEADS, TSO};
-use crate::slab::NIL;
 use crate::tcp::connection::Flags;
-use crate::tcp::segments::{Segment, SegmentFlags};
-use crate::tcp::send_queue::{Cursor, PlainGather, SendQueue};
+use crate::tcp::send_queue::{PlainGather, SendQueue};
 use crate::time::Instant;
 use crate::wire::{HeaderTemplate, PLAIN_HEADER_LEN, SeqNum, tcp_checksum, write_tcp_checksum};
 use crate::zbuf::{FrameHead, LEAD_LEN};
@@ -224,8 +222,9 @@ impl<Q: NicQueue> Stack<'_, Q> {
             let mut frags = TxFrags::new();
             let (mut sent, mut next) = (led, from);
             if led < unsent {
-                let max_frags = queue.caps().max_tx_frags();
-                (sent, next) = SendQueue::gather_chained(&self.sends, from, unsent - led, &mut frags, max_frags);
+                (sent, next) = SendQueue::gather_chained(&self.sends, from, unsent - led, &mut frags, || {
+                    queue.caps().max_tx_frags()
+                });
                 sent += led;
             }
             stage!(self.cycles, Header);
@@ -299,15 +298,10 @@ impl<Q: NicQueue> Stack<'_, Q> {
             seq += sent;
             self.counters.segments_out += if large { sent.div_ceil(mss).into() } else { 1 };
         }
-        if seq != first
-            && let Some(i) = self.segments.alloc()
-        {
+        if seq != first {
             // One record for all of them; it is cut when they cease to be alike.
-            let Cursor { entry, offset } = c.send.next;
             let len = seq.distance_from(first);
-            let flags = SegmentFlags::default();
-            *self.segments.at_mut(i) = Segment { sent_at: now, seq: first, len, entry, offset, next: NIL, flags };
-            c.segments.push(&mut self.segments, i);
+            c.sent_burst(&mut self.segments, &self.sends, (now, first, c.send.next), len);
             c.flags.set_uncut(true);
             c.send.next = at;
             c.snd_nxt = seq;

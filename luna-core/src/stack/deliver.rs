@@ -306,7 +306,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         let c = self.conns.at_mut(slot);
         c.set_state(&mut self.counters, State::Closed);
         c.key = super::flow::FlowKey::default();
-        c.generation = c.generation.wrapping_add(1);
+        c.id = c.id.next_generation();
         if self.last == slot {
             self.last = NIL;
         }

@@ -55,7 +55,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
                 self.counters.segments_in += segments as u64;
                 self.counters.fast_path += segments as u64;
                 let acked_some = seg.ack != conn.snd_una;
-                let id = ConnId::new(self.config.id, slot, conn.generation);
+                let id = conn.id;
                 if acked_some {
                     let at = (self.now, self.profiles.at(conn.profile));
                     let (acked, rtt) =

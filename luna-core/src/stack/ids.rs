@@ -8,7 +8,6 @@ use core::fmt;
 pub struct ConnId(u64);
 
 impl ConnId {
-    #[inline(always)]
     pub(crate) fn new(stack: u8, slot: u32, generation: u32) -> Self {
         Self(u64::from(stack) << 56 | u64::from(slot & 0x00ff_ffff) << 32 | u64::from(generation))
     }
@@ -43,6 +42,11 @@ impl ConnId {
     #[inline(always)]
     pub(crate) fn generation(self) -> u32 {
         self.0 as u32
+    }
+
+    /// The name of the slot's next user.
+    pub(crate) fn next_generation(self) -> Self {
+        Self::new(self.stack(), self.slot(), self.generation().wrapping_add(1))
     }
 }
 

@@ -98,11 +98,12 @@ impl<Q: NicQueue> Stack<'_, Q> {
     /// # Errors
     /// [`Broken`] when one is not whole.
     pub fn check_free_lists(&self) -> Result<(), Broken> {
-        ensure(self.conns.free_list_is_whole(), "the free list of connections")?;
-        ensure(self.segments.free_list_is_whole(), "the free list of segment records")?;
-        ensure(self.sends.free_list_is_whole(), "the free list of send entries")?;
-        ensure(self.out_of_order.free_list_is_whole(), "the free list of reassembly pieces")?;
-        ensure(self.recoveries.free_list_is_whole(), "the free list of recovery records")?;
+        ensure(self.conns.free_list_is_whole(0), "the free list of connections")?;
+        let lone = (0..self.conns.capacity()).filter(|slot| self.conns.at(*slot).segments.is_lone()).count() as u32;
+        ensure(self.segments.free_list_is_whole(lone), "the free list of segment records")?;
+        ensure(self.sends.free_list_is_whole(0), "the free list of send entries")?;
+        ensure(self.out_of_order.free_list_is_whole(0), "the free list of reassembly pieces")?;
+        ensure(self.recoveries.free_list_is_whole(0), "the free list of recovery records")?;
         Ok(())
     }
 

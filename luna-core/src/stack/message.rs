@@ -17,14 +17,22 @@ use crate::tcp::send_queue::COPY_MAX;
 use crate::zbuf::{CopyCounter, Frag, Room, copy_counted};
 
 /// What was written behind the last entry of the called connection's queue and is no part of it yet.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Behind {
+    /// The connection, while there is room.
+    conn: ConnId,
     /// How many bytes more may be; 0 where there is no entry that can be continued.
     room: u32,
     /// How many were.
     len: u32,
     /// The connection's path, whose arena they are in.
     path: u8,
+}
+
+impl Default for Behind {
+    fn default() -> Self {
+        Self { conn: ConnId::from_u64(0), room: 0, len: 0, path: 0 }
+    }
 }
 
 impl<Q: NicQueue> Stack<'_, Q> {
@@ -82,7 +90,7 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
     fn append(&mut self, conn: ConnId, head: &[u8], bytes: &[u8]) -> bool {
         let total = (head.len() + bytes.len()) as u32;
         let s = &mut *self.stack;
-        if total > s.behind.room || s.called != Some(conn) {
+        if total > s.behind.room || s.behind.conn != conn {
             return false;
         }
         let Some(path) = s.paths.get_mut(usize::from(s.behind.path)) else {
@@ -127,6 +135,7 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
         write_small(&mut to, head, bytes, &mut s.copies.small);
         c.send.push_small(&mut s.sends, to, None, false);
         if calling {
+            s.behind.conn = conn;
             s.behind.path = c.path;
             s.behind.room = path.arena.left().min(room - total);
         }
@@ -202,7 +211,7 @@ fn write_small(to: &mut Room<'_>, head: &[u8], bytes: &[u8], counter: &mut CopyC
 #[inline(always)]
 fn copy_short(to: &mut [u8], from: &[u8]) -> bool {
     const HALF: usize = 32;
-    if to.len() != from.len() || from.len() > 2 * HALF {
+    if !(HALF..=2 * HALF).contains(&from.len()) || to.len() != from.len() {
         return false;
     }
     let (Some(first), Some(last)) = (from.first_chunk::<HALF>(), from.last_chunk::<HALF>()) else { return false };

@@ -200,7 +200,7 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
         if storage.flows.len() * 3 / 4 < n {
             return Err(ConfigError::FlowTableSize);
         }
-        storage.clear();
+        storage.clear(config.id);
         let secrets = Secrets::new(&config.seed);
         let flows = FlowTable::new(storage.flows, secrets.flows).ok_or(ConfigError::FlowTableSize)?;
         Ok(Self {
@@ -301,7 +301,7 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
             self.resume_paced();
         }
         stage!(self.cycles, TcpOut);
-        let sent = self.flush_dirty(app);
+        let sent = self.dirty.head != NIL && self.flush_last(app);
         stage!(self.cycles, DriverTx);
         for path in &mut self.paths {
             path.queue.flush();
@@ -411,7 +411,7 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
 
     #[inline(always)]
     fn id_of(&self, slot: u32) -> ConnId {
-        ConnId::new(self.config.id, slot, self.conns.at(slot).generation)
+        self.conns.at(slot).id
     }
 
     /// The slot that a name stands for.
@@ -425,7 +425,7 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
             return Err(Stale);
         }
         let c = self.conns.at(slot);
-        if c.generation == id.generation() && !c.flags.detached() { Ok(slot) } else { Err(Stale) }
+        if c.id == id && !c.flags.detached() { Ok(slot) } else { Err(Stale) }
     }
 
     /// Puts a connection on the list of those with output to do.
@@ -470,6 +470,7 @@ impl<'m, Q: NicQueue> Stack<'m, Q> {
     #[inline(always)]
     fn split(&mut self, slot: u32) -> (&mut Connection, Env<'_, 'm>) {
         let conn = self.conns.at_mut(slot);
+        conn.write_record(&mut self.segments, &self.sends);
         let ack = AckEnv {
             now: self.now,
             config: self.profiles.at(conn.profile),

@@ -44,7 +44,13 @@ impl<Q: NicQueue> Stack<'_, Q> {
         self.dirty.head != NIL && self.flush_each(app)
     }
 
+    /// The same out of line: at the end of a turn there is something now and then.
     #[inline(never)]
+    pub(super) fn flush_last<A: App<Q>>(&mut self, app: &mut A) -> bool {
+        self.flush_each(app)
+    }
+
+    #[inline(always)]
     fn flush_each<A: App<Q>>(&mut self, app: &mut A) -> bool {
         let mut any = false;
         while self.dirty.head != NIL {
@@ -150,6 +156,8 @@ impl<Q: NicQueue> Stack<'_, Q> {
         if c.flags.syn_pending() || !c.state.synchronised() {
             return self.output_syn(slot);
         }
+        self.conns.at_mut(slot).write_record(&mut self.segments, &self.sends);
+        let c = self.conns.at(slot);
         let data = if c.flags.disorder() {
             self.output_in_disorder(slot)
         } else if tried {
@@ -234,6 +242,8 @@ impl<Q: NicQueue> Stack<'_, Q> {
     /// New data and FIN, whatever is to be seen to.
     #[inline(never)]
     fn output_rest(&mut self, slot: u32) -> Output {
+        // A burst may have left just now, and stopped at what is sent here.
+        self.conns.at_mut(slot).write_record(&mut self.segments, &self.sends);
         if self.conns.at(slot).flags.careful() {
             self.resume_idle(slot);
         }

@@ -50,7 +50,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
             let pipe = c.pipe(&self.recoveries, &self.segments);
             // What the peer waits for goes out whatever the window says (RFC 6675 §5, step 4.3): recovery must not
             // depend on what never comes back.
-            let head = i == c.segments.head;
+            let head = i == c.segments.head();
             if pipe > 0 && !head && pipe + self.segments.at(i).len > c.send_window(&self.recoveries) {
                 return Output::Done;
             }
@@ -114,7 +114,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
                 Sent::Revoked => return Output::Revoked,
             }
         } else {
-            let last = c.segments.tail;
+            let last = c.segments.tail();
             let r = self.send_again(slot, last);
             if r != Output::Done {
                 return r;
@@ -126,7 +126,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
     }
 
     fn output_repair_probe(&mut self, slot: u32) -> Output {
-        let first = self.conns.at(slot).segments.head;
+        let first = self.conns.at(slot).segments.head();
         let wanted = self.conns.at(slot).repair_is_probed(&self.recoveries);
         // Whether the peer threw away what it had reported is found out otherwise.
         if !wanted || self.segments.at(first).flags.sacked() {
@@ -154,7 +154,7 @@ impl<Q: NicQueue> Stack<'_, Q> {
         cut_behind(&mut self.segments, &self.sends, i, j, sent);
         self.conns.at(slot).on_split(&mut self.recoveries, self.segments.at(j));
         let list = &mut self.conns.at_mut(slot).segments;
-        if list.tail == i {
+        if list.tail() == i {
             list.tail = j;
         }
     }

@@ -176,6 +176,6 @@ impl<Q: NicQueue> Cx<'_, '_, Q> {
         let s = &*self.stack;
         let ours = conn.stack() == s.config.id && conn.slot() < s.conns.capacity();
         let c = ours.then(|| s.conns.at(conn.slot()))?;
-        (c.generation == conn.generation()).then_some(c.cold.user)
+        (c.id == conn).then_some(c.cold.user)
     }
 }

@@ -2,6 +2,7 @@
 
 use core::net::IpAddr;
 
+use super::ConnId;
 use super::flow::FlowEntry;
 use super::listener::Listener;
 use crate::tcp::{Connection, Control, OutOfOrder, Recovery, Segment, SendEntry, State};
@@ -37,10 +38,10 @@ pub struct Storage<'m> {
 
 impl Storage<'_> {
     /// Forgets what an earlier stack left in the same memory, its names included.
-    pub(super) fn clear(&mut self) {
-        for c in self.connections.iter_mut() {
-            let generation = c.generation.wrapping_add(u32::from(c.state != State::Closed));
-            *c = Connection { generation, ..Connection::default() };
+    pub(super) fn clear(&mut self, stack: u8) {
+        for (slot, c) in self.connections.iter_mut().enumerate() {
+            let generation = c.id.generation().wrapping_add(u32::from(c.state != State::Closed));
+            *c = Connection { id: ConnId::new(stack, slot as u32, generation), ..Connection::default() };
         }
         for l in self.listeners.iter_mut() {
             let generation = l.generation.wrapping_add(u32::from(l.bind.is_some()));

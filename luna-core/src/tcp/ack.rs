@@ -5,7 +5,7 @@ use super::config::TcpConfig;
 use super::congestion::Controls;
 use super::connection::Connection;
 use super::recovery::Recoveries;
-use super::segments::{Segment, SegmentFlags, SegmentList, Segments};
+use super::segments::{SegmentFlags, Segments};
 use super::send_queue::{Cursor, SendEntries, SendQueue};
 use crate::counters::Counters;
 use crate::slab::NIL;
@@ -53,8 +53,8 @@ impl Connection {
         ack: SeqNum,
     ) -> (u32, Option<Duration>) {
         let acked = ack.distance_from(self.snd_una);
-        self.snd_una = ack;
         let sent_at = self.free_acked(segments, sends, ack);
+        self.snd_una = ack;
         let mut rtt = None;
         if let Some(sent_at) = sent_at {
             counters.rtt_samples += 1;
@@ -76,21 +76,19 @@ impl Connection {
     /// Frees the records of what `ack` covers. When the newest of them was sent, if that measures a round trip.
     #[inline(always)]
     fn free_acked(&mut self, segments: &mut Segments<'_>, sends: &SendEntries<'_>, ack: SeqNum) -> Option<Instant> {
-        let only = self.segments.head;
-        if only == self.segments.tail && only != NIL && ack == self.snd_nxt {
+        if self.segments.is_lone() && ack == self.snd_nxt {
             // One burst is under way, and all of it is acknowledged: so it is where a request waits for its answer.
-            let &Segment { sent_at, flags, .. } = segments.at(only);
-            self.segments = SegmentList::default();
-            segments.release(only);
-            return measures(flags).then_some(sent_at);
+            segments.cancel();
+            return Some(core::mem::replace(&mut self.segments.lone, Instant::FAR));
         }
+        self.write_record(segments, sends);
         self.free_several(segments, sends, ack)
     }
 
     /// The same, whatever `ack` covers: all that it does in one piece.
     #[inline(never)]
     fn free_several(&mut self, segments: &mut Segments<'_>, sends: &SendEntries<'_>, ack: SeqNum) -> Option<Instant> {
-        let first = self.segments.head;
+        let first = self.segments.head();
         let (mut at, mut last, mut count) = (first, NIL, 0);
         let mut seen = SegmentFlags::default();
         let mut sent_at = Instant::ZERO;
@@ -125,7 +123,7 @@ impl Connection {
     /// Only part of the first record is acknowledged: its rest stays.
     #[inline]
     pub(crate) fn trim_first(&mut self, segments: &mut Segments<'_>, sends: &SendEntries<'_>, ack: SeqNum) {
-        let s = segments.at_mut(self.segments.head);
+        let s = segments.at_mut(self.segments.head());
         let n = ack.distance_from(s.seq).min(s.len);
         s.seq += n;
         s.len -= n;

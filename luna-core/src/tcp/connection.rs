@@ -15,9 +15,8 @@ use super::send_queue::SendQueue;
 use super::state::State;
 use crate::parts::CONTROLLERS;
 use crate::slab::{NIL, Node};
-use crate::stack::CloseReason;
-use crate::stack::FlowEntry;
 use crate::stack::flow::FlowKey;
+use crate::stack::{CloseReason, ConnId, FlowEntry};
 use crate::time::Instant;
 use crate::wire::{HeaderTemplate, SeqNum};
 
@@ -113,7 +112,7 @@ impl Flags {
 #[repr(C, align(64))]
 pub struct Connection {
     pub(crate) key: FlowKey,
-    pub(crate) generation: u32,
+    pub(crate) id: ConnId,
     pub(crate) flags: Flags,
     pub(crate) state: State,
     pub(crate) path: u8,
@@ -204,6 +203,7 @@ pub(crate) struct Cold {
     pub(crate) listener: u32,
     pub(crate) listener_generation: u32,
     pub(crate) wheel_prev: u32,
+    /// In a free slot, the next one.
     pub(crate) wheel_next: u32,
     pub(crate) wheel_slot: u16,
     /// What the network said last of the peer, and when, in ms.
@@ -227,8 +227,6 @@ pub(crate) struct Cold {
     /// Marked segments received, and echoes of marks.
     pub(crate) ce_in: u32,
     pub(crate) ece_in: u32,
-    /// Next free slot.
-    pub(crate) next: u32,
 }
 
 /// No place in the wheel.
@@ -238,7 +236,7 @@ impl Default for Connection {
     fn default() -> Self {
         Self {
             key: FlowKey::default(),
-            generation: 0,
+            id: ConnId::from_u64(0),
             flags: Flags::default(),
             state: State::Closed,
             path: 0,
@@ -307,7 +305,6 @@ impl Default for Connection {
                 idle_ms: 0,
                 ce_in: 0,
                 ece_in: 0,
-                next: NIL,
             },
         }
     }
@@ -315,20 +312,21 @@ impl Default for Connection {
 
 impl Node for Connection {
     fn next(&self) -> u32 {
-        self.cold.next
+        self.cold.wheel_next
     }
     fn set_next(&mut self, next: u32) {
-        self.cold.next = next;
+        debug_assert!(self.cold.wheel_slot == NO_SLOT, "no free slot has a timer");
+        self.cold.wheel_next = next;
     }
 }
 
 impl Connection {
-    /// Makes a free slot a connection that has no state yet, its generation kept.
+    /// Makes a free slot a connection that has no state yet, its name kept.
     pub(crate) fn open(&mut self, key: FlowKey, (path, profile): (u8, ProfileRef), iss: SeqNum, ts_offset: u32) {
-        let generation = self.generation;
+        let id = self.id;
         *self = Self {
             key,
-            generation,
+            id,
             path,
             profile,
             ts_offset,

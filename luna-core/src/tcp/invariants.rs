@@ -76,7 +76,13 @@ impl Connection {
 
     /// Records are contiguous, cover what is in flight, and name the queue's entries that their bytes are in.
     fn check_segments(&self, segments: &Segments<'_>, sends: &SendEntries<'_>) -> Result<u32, &'static str> {
-        let (mut at, mut last, mut n) = (self.segments.head, NIL, 0);
+        if self.segments.is_lone() {
+            ensure(self.segments.head == NIL && self.segments.tail == NIL, "a lone burst beside records")?;
+            ensure(self.in_flight() > 0 && !self.flags.fin_sent(), "a lone burst without data under way")?;
+            ensure(!self.flags.disorder(), "a lone burst in disorder")?;
+            return Ok(1);
+        }
+        let (mut at, mut last, mut n) = (self.segments.head(), NIL, 0);
         let mut seq = self.snd_una;
         let mut place = self.send.place_of(sends, seq);
         let mut marked = false;
@@ -95,7 +101,7 @@ impl Connection {
             (last, at) = (at, s.next);
             n += 1;
         }
-        ensure(last == self.segments.tail, "the list of records ends elsewhere")?;
+        ensure(last == self.segments.tail(), "the list of records ends elsewhere")?;
         let flight_end = if self.state.synchronised() { self.snd_nxt } else { self.snd_una };
         ensure(seq == flight_end, "records do not cover the flight")?;
         ensure(!marked || self.flags.disorder(), "records are marked, the connection is not")?;

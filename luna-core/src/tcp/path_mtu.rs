@@ -61,7 +61,7 @@ impl Connection {
     pub(crate) fn suspect_black_hole(&mut self, env: &mut AckEnv<'_, '_>) -> bool {
         let most = env.config.black_hole_timeouts;
         // A size that is on trial has one chance.
-        let head = self.segments.head;
+        let head = self.segments.head();
         let len = if head == NIL { 0 } else { env.segments.at(head).len.min(self.mss.into()) };
         let patience = match len == u32::from(self.mss) {
             true if self.cold.size_on_trial => most.min(1),

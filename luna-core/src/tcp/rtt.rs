@@ -40,9 +40,11 @@ impl Rtt {
             self.srtt = r;
             self.rttvar = r / 2;
         } else {
-            let delta = self.srtt.abs_diff(r);
-            self.rttvar = self.rttvar - self.rttvar / 4 + delta / 4;
-            self.srtt = (self.srtt - self.srtt / 8 + r / 8).max(1);
+            // Rounded down, which leaves it at least as large as the sample, or as it was: never 0.
+            let error = i64::from(r) - i64::from(self.srtt);
+            let wider = error.abs() - i64::from(self.rttvar);
+            self.srtt = (i64::from(self.srtt) + (error >> 3)) as u32;
+            self.rttvar = (i64::from(self.rttvar) + (wider >> 2)) as u32;
         }
         let epoch = (now.as_nanos() >> EPOCH_SHIFT) as u16;
         if epoch != self.epoch {

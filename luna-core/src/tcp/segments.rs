@@ -90,6 +90,64 @@ impl Node for Segment {
 pub(crate) type Segments<'m> = Slab<'m, Segment>;
 
 impl Connection {
+    /// Writes the record of a lone burst, if that was not done.
+    #[inline(always)]
+    pub(crate) fn write_record(&mut self, pool: &mut Segments<'_>, sends: &SendEntries<'_>) {
+        if self.segments.is_lone() {
+            self.write_lone(pool, sends);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn write_lone(&mut self, pool: &mut Segments<'_>, sends: &SendEntries<'_>) {
+        let sent_at = core::mem::replace(&mut self.segments.lone, Instant::FAR);
+        let Some(i) = pool.alloc_reserved() else {
+            debug_assert!(false, "it was reserved");
+            return;
+        };
+        let Cursor { entry, offset } = self.send.cursor_at(sends, self.snd_una);
+        let (seq, len) = (self.snd_una, self.in_flight());
+        *pool.at_mut(i) = Segment { sent_at, seq, len, entry, offset, next: NIL, flags: SegmentFlags::default() };
+        self.segments.push(pool, i);
+    }
+
+    /// A burst of `len` bytes from `seq` and `place` left: the caller has seen that there is a record for it.
+    #[inline(always)]
+    pub(crate) fn sent_burst(
+        &mut self,
+        pool: &mut Segments<'_>,
+        sends: &SendEntries<'_>,
+        at: (Instant, SeqNum, Cursor),
+        len: u32,
+    ) {
+        let (now, seq, place) = at;
+        if seq == self.snd_una {
+            pool.reserve();
+            self.segments.lone = now;
+        } else {
+            self.push_burst(pool, sends, (now, seq, place), len);
+        }
+    }
+
+    #[inline(never)]
+    fn push_burst(
+        &mut self,
+        pool: &mut Segments<'_>,
+        sends: &SendEntries<'_>,
+        at: (Instant, SeqNum, Cursor),
+        len: u32,
+    ) {
+        self.write_record(pool, sends);
+        let (sent_at, seq, Cursor { entry, offset }) = at;
+        let Some(i) = pool.alloc() else {
+            debug_assert!(false, "the caller looked");
+            return;
+        };
+        *pool.at_mut(i) = Segment { sent_at, seq, len, entry, offset, next: NIL, flags: SegmentFlags::default() };
+        self.segments.push(pool, i);
+    }
+
     /// Makes every record one segment's. Where records run out, one stays whole: it is then reported, lost and sent again
     /// as a whole, which costs more than it need but loses nothing.
     #[cold]
@@ -133,22 +191,48 @@ pub(crate) fn cut_behind(pool: &mut Segments<'_>, sends: &SendEntries<'_>, i: u3
 }
 
 /// A connection's list of them.
+///
+/// One burst under way and nothing else, as where a request waits for its answer, needs no record written: all that one
+/// would say but the time follows from the connection. Its place in the pool is kept for it, so that
+/// [`Connection::write_record`] never fails; whoever looks at records sees to that first.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SegmentList {
     pub(crate) head: u32,
     pub(crate) tail: u32,
+    /// When the only burst was sent that is under way, if no record was written; else [`Instant::FAR`].
+    pub(crate) lone: Instant,
 }
 
 impl Default for SegmentList {
     fn default() -> Self {
-        Self { head: NIL, tail: NIL }
+        Self { head: NIL, tail: NIL, lone: Instant::FAR }
     }
 }
 
 impl SegmentList {
+    /// Whether one burst is under way and has no record.
+    #[inline(always)]
+    pub(crate) fn is_lone(&self) -> bool {
+        self.lone != Instant::FAR
+    }
+
+    /// The first record.
+    #[inline(always)]
+    pub(crate) fn head(&self) -> u32 {
+        debug_assert!(!self.is_lone(), "a record that was not written");
+        self.head
+    }
+
+    /// The last record.
+    #[inline(always)]
+    pub(crate) fn tail(&self) -> u32 {
+        debug_assert!(!self.is_lone(), "a record that was not written");
+        self.tail
+    }
+
     #[inline(always)]
     pub(crate) fn is_empty(&self) -> bool {
-        self.head == NIL
+        self.head() == NIL
     }
 
     /// Appends a record just allocated.
@@ -174,6 +258,10 @@ impl SegmentList {
     }
 
     pub(crate) fn clear(&mut self, pool: &mut Segments<'_>) {
+        if self.is_lone() {
+            self.lone = Instant::FAR;
+            pool.cancel();
+        }
         while !self.is_empty() {
             self.pop(pool);
         }

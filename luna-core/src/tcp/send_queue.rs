@@ -92,11 +92,20 @@ pub(crate) struct SendQueue {
     pub(crate) end: SeqNum,
     /// First byte never sent.
     pub(crate) next: Cursor,
+    /// Since it was empty last, all that was queued is memory of ours of which nobody waits to hear.
+    plain: bool,
 }
 
 impl Default for SendQueue {
     fn default() -> Self {
-        Self { head: NIL, tail: NIL, head_seq: SeqNum(0), end: SeqNum(0), next: Cursor { entry: NIL, offset: 0 } }
+        Self {
+            head: NIL,
+            tail: NIL,
+            head_seq: SeqNum(0),
+            end: SeqNum(0),
+            next: Cursor { entry: NIL, offset: 0 },
+            plain: true,
+        }
     }
 }
 
@@ -233,11 +242,15 @@ impl SendQueue {
             return;
         }
         pool.take_chain(free, count);
+        if foreign {
+            self.plain = false;
+        }
         let entry = pool.at_mut(last);
         entry.next = NIL;
         if let Some(token) = token {
             entry.token = token;
             entry.last = true;
+            self.plain = false;
         }
         self.link(pool, first, last, total);
     }
@@ -259,6 +272,7 @@ impl SendQueue {
                 if let Some(token) = token {
                     entry.token = token;
                     entry.last = true;
+                    self.plain = false;
                 }
                 self.end += total;
                 if self.next.entry == NIL {
@@ -277,6 +291,7 @@ impl SendQueue {
         if let Some(token) = token {
             entry.token = token;
             entry.last = true;
+            self.plain = false;
         }
         self.link(pool, i, i, total);
     }
@@ -422,9 +437,10 @@ impl SendQueue {
         at: Cursor,
         len: u32,
         frags: &mut TxFrags<'p>,
-        max_frags: usize,
+        max_frags: impl FnOnce() -> usize,
     ) -> (u32, Cursor) {
-        if at.offset == 0 && at.entry != NIL && max_frags > 0 {
+        // Every queue takes one.
+        if at.offset == 0 && at.entry != NIL {
             let e = pool.at(at.entry);
             // A payload of one fragment: its length, without a tag, is all that is wanted.
             if let Some(frag) = &e.frag
@@ -434,7 +450,7 @@ impl SendQueue {
                 return (len, Cursor { entry: e.next, offset: 0 });
             }
         }
-        Self::gather_several(pool, at, len, frags, max_frags)
+        Self::gather_several(pool, at, len, frags, max_frags())
     }
 
     /// The same of any number. Not [`SendQueue::gather_plain`]: nothing can be copied behind a head that others share.
@@ -487,6 +503,11 @@ impl SendQueue {
         bytes.min(most)
     }
 
+    /// The place of a sequence number that is queued.
+    pub(crate) fn cursor_at(&self, pool: &SendEntries<'_>, seq: SeqNum) -> Cursor {
+        Self::advance(pool, Cursor { entry: self.head, offset: 0 }, seq.distance_from(self.head_seq))
+    }
+
     /// The place `n` bytes behind `at`.
     pub(crate) fn advance(pool: &SendEntries<'_>, at: Cursor, n: u32) -> Cursor {
         let Cursor { mut entry, offset } = at;
@@ -501,6 +522,34 @@ impl SendQueue {
     /// Frees what is acknowledged, up to the end of a send, whose token it returns, or to foreign memory.
     #[inline(always)]
     pub(crate) fn release_acked(&mut self, pool: &mut SendEntries<'_>, una: SeqNum) -> Acked {
+        if una == self.end && self.plain && self.head != NIL {
+            self.release_all(pool);
+            return Acked::NoMore;
+        }
+        self.release_some(pool, una)
+    }
+
+    /// All of it, which is plain.
+    #[inline(always)]
+    fn release_all(&mut self, pool: &mut SendEntries<'_>) {
+        let (first, last) = (self.head, self.tail);
+        let (mut at, mut count) = (first, 0);
+        while at != NIL {
+            let e = pool.at_mut(at);
+            at = e.next;
+            if let Some(frag) = e.frag.take() {
+                frag.release();
+            }
+            count += 1;
+        }
+        (self.head, self.tail) = (NIL, NIL);
+        self.head_seq = self.end;
+        pool.release_chain(first, last, count);
+    }
+
+    /// The same of whatever is queued.
+    #[inline(never)]
+    fn release_some(&mut self, pool: &mut SendEntries<'_>, una: SeqNum) -> Acked {
         let first = self.head;
         let (mut at, mut seq, mut last, mut count) = (first, self.head_seq, NIL, 0);
         let mut acked = Acked::NoMore;
@@ -538,6 +587,7 @@ impl SendQueue {
             self.head_seq = seq;
             if at == NIL {
                 self.tail = NIL;
+                self.plain = true;
             }
             pool.release_chain(first, last, count);
         }
@@ -559,6 +609,7 @@ impl SendQueue {
         self.head = pool.at(i).next;
         if self.head == NIL {
             self.tail = NIL;
+            self.plain = true;
         }
         if self.next.entry == i {
             self.next = Cursor { entry: self.head, offset: 0 };
@@ -631,3 +682,6 @@ impl Gather<'_> {
         Ok(done)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,6 +68,7 @@ const RULES: &[(&str, &str, &str)] = &[
     ("stack/mod.rs", "mark_dirty", "TCP out"),
     ("tcp/input.rs", "", "TCP in"),
     ("tcp/ack.rs", "", "TCP in"),
+    ("tcp/segments.rs", "", "TCP out"),
     ("tcp/congestion/", "", "TCP in"),
     ("stack/deliver.rs", "", "TCP in"),
     ("stack/timers.rs", "", "loop"),

@@ -42,7 +42,7 @@ impl Session<'_> {
     ) -> Result<Option<Zbuf>, SessionError> {
         loop {
             let Some(bytes) = data.first_chunk::<HEADER_LEN>() else { return Ok(Some(data)) };
-            if FrameHeader::is_small(bytes) {
+            if FrameHeader::payload_len_of(bytes) <= MAX_COPIED as u32 {
                 let before = data.len();
                 match self.take_small(data, stream, handler)? {
                     Some(rest) if rest.len() < before => data = rest,
@@ -79,6 +79,39 @@ impl Session<'_> {
                 None => return Ok(None),
             }
         }
+    }
+
+    /// A frame that fills the chunk, as most do whose payload fits a segment. Without the loop around the others, which
+    /// would keep registers for what goes on behind it.
+    #[inline(always)]
+    pub(in crate::rpc) fn take_lone<S: ByteStream, H: Handler>(
+        &mut self,
+        mut data: Zbuf,
+        stream: &mut S,
+        handler: &mut H,
+    ) -> Result<Option<Zbuf>, SessionError> {
+        let plain = data.first_chunk().and_then(|bytes| FrameHeader::parse_plain(bytes, self.rx.plain_limit));
+        let Some(header) = plain else {
+            cold_path();
+            return Ok(Some(data));
+        };
+        data.trim_front(HEADER_LEN as u32);
+        let mut list = FragVec::new();
+        add(&mut list, data);
+        self.take_one(&header, Payload::owned(&mut list), stream, handler)?;
+        self.settle(stream, handler);
+        Ok(None)
+    }
+
+    /// The beginning of a frame.
+    #[inline(always)]
+    pub(in crate::rpc) fn begin<S: ByteStream>(&mut self, data: Zbuf, stream: &mut S) -> Option<Zbuf> {
+        let plain = data.first_chunk().and_then(|bytes| FrameHeader::parse_plain(bytes, self.rx.plain_limit));
+        let Some(header) = plain else {
+            cold_path();
+            return Some(data);
+        };
+        self.begin_usual(data, header, stream)
     }
 
     /// Small frames, which are read where they stand. Apart: neither way has registers to spare for the other.

@@ -201,6 +201,20 @@ fn cancelling_within_a_callback_ends_the_call_after_it() {
 }
 
 #[test]
+fn a_call_cancelled_within_a_callback_has_ended_when_the_bytes_are_taken_in() {
+    for len in [10, 1000] {
+        let mut pair = Pair::new();
+        pair.a.call(method::ECHO, b"", &pattern(len), None, 1).unwrap();
+        carry(&mut pair.a, &mut pair.b, 9000);
+        let second = pair.a.call(method::ECHO, b"", b"", None, 2).unwrap();
+        pair.a.app.cancel_next = Some(second);
+        // The first response alone.
+        carry(&mut pair.b, &mut pair.a, 9000);
+        assert_eq!(pair.a.app.outcomes().last(), Some(&(2, Err(RpcError::Cancelled))), "{len}");
+    }
+}
+
+#[test]
 fn cancelling_outside_without_a_handler_is_reported_at_the_next_turn() {
     let mut pair = Pair::new();
     let call = pair.a.call(method::DETACH, b"", b"", Some(Duration::from_secs(1)), 1).unwrap();

@@ -2,7 +2,7 @@
 
 use std::vec::Vec;
 
-use super::harness::{Event, Pair, carry, method};
+use super::harness::{Event, Pair, carry, method, pattern};
 use crate::rpc::*;
 use crate::time::Duration;
 
@@ -168,4 +168,36 @@ fn too_many_owed_answers_end_the_session() {
     assert_eq!(pair.b.handle(b"more"), Err(SessionError::Ended));
     assert_eq!(pair.b.app.events.len(), 33, "nothing was executed after the last that could be answered");
     assert!(pair.b.app.events.iter().all(|e| matches!(e, Event::Request { .. })));
+}
+
+#[test]
+fn owed_answers_leave_before_what_arrives_next_is_answered() {
+    for len in [10, 1000] {
+        let mut pair = Pair::new();
+        pair.a.call(method::SILENT, b"", b"x", None, 1).unwrap();
+        pair.b.wire.refuse = Some(StreamError::Full);
+        carry(&mut pair.a, &mut pair.b, 9000);
+        pair.b.wire.refuse = None;
+        pair.a.call(method::ECHO, b"", &pattern(len), None, 2).unwrap();
+        pair.settle(9000);
+        let order: Vec<_> = pair.a.app.outcomes().iter().map(|(user, o)| (*user, status(o))).collect();
+        assert_eq!(order, [(1, Status::UNANSWERED), (2, Status::OK)], "{len}");
+    }
+}
+
+#[test]
+fn an_ended_session_takes_no_whole_frame_and_no_beginning() {
+    for len in [10, 1000] {
+        let mut pair = Pair::new();
+        pair.a.call(method::ECHO, b"", &pattern(len), None, 1).unwrap();
+        let frame = pair.a.wire.bytes();
+        let mut wrong = frame.clone();
+        wrong[9] ^= 1;
+        assert!(matches!(pair.b.handle(&wrong), Err(SessionError::Frame(_))), "{len}");
+        for chunk in [&frame[..], &frame[..HEADER_LEN + 5]] {
+            assert_eq!(pair.b.handle(chunk), Err(SessionError::Ended), "{len}");
+        }
+        assert!(pair.b.app.events.is_empty() && pair.b.wire.out.is_empty(), "{len}");
+        assert_eq!(pair.b.objs(), 0);
+    }
 }

@@ -130,6 +130,29 @@ fn more_than_an_obj_takes_goes_on_in_the_next() {
 }
 
 #[test]
+fn one_callbacks_messages_to_two_connections_stay_apart() {
+    let o = Options::default();
+    let (mut p, a, _) = Pair::open(&o);
+    p.a.stack.cx(p.now).connect(Connect::to((addr(&o, 2), PORT).into())).unwrap();
+    p.run(Duration::from_millis(5));
+    p.b.app.talk = Some(|cx, conn, data| {
+        let alive = |cx: &Cx<'_, '_, Queue>, slot| cx.stack.conns.at(slot).state == State::Established;
+        let mut all = (0..cx.stack.conns.capacity()).filter(|slot| alive(cx, *slot)).map(|slot| cx.stack.id_of(slot));
+        let other = all.find(|id| *id != conn).expect("two connections");
+        for (to, len) in [(conn, 10), (other, 20), (conn, 30), (conn, 40)] {
+            message(cx, to, data.slice(..len), None).unwrap();
+        }
+        assert_eq!([conn, other].map(|id| cx.info(id).unwrap().queued), [3 * 8 + 80, 8 + 20]);
+    });
+    let ask = p.a.buffer(1200, 0);
+    p.a.send(p.now, a, &ask, 1).unwrap();
+    drop(ask);
+    p.run(Duration::from_millis(5));
+    assert_eq!(p.a.app.received.len(), 4 * 8 + 100);
+    finish(p);
+}
+
+#[test]
 fn behind_the_end_nothing_is_sent() {
     let ends: [fn(&mut Cx<'_, '_, Queue>, ConnId, &Zbuf); 2] = [
         |cx, conn, data| {

@@ -134,15 +134,15 @@ impl Connection {
         self.ack_advance(env, ack);
         if self.flags.timeout_recovery() && ack.before(self.cold.recovery_point) {
             self.congestion_acked_in_recovery(env, acked, None, true);
-            if self.segments.head != NIL {
-                let s = env.segments.at_mut(self.segments.head);
+            if self.segments.head() != NIL {
+                let s = env.segments.at_mut(self.segments.head());
                 s.flags.set_lost(!s.flags.retransmitted());
             }
             return;
         }
         self.flags.set_timeout_recovery(false);
         // What was lost and did not fit when it was sent again may still be to be sent.
-        let lost = self.segments.head != NIL && env.segments.at(self.segments.head).flags.lost();
+        let lost = self.segments.head() != NIL && env.segments.at(self.segments.head()).flags.lost();
         self.flags.set_disorder(lost);
     }
 
@@ -150,8 +150,8 @@ impl Connection {
     fn advance_in_disorder(&mut self, env: &mut AckEnv<'_, '_>, seen: &AckSeen<'_>, fack: SeqNum, news: &mut News) {
         news.acked = seen.ack.distance_from(self.snd_una);
         self.snd_una = seen.ack;
-        while self.segments.head != NIL {
-            let i = self.segments.head;
+        while self.segments.head() != NIL {
+            let i = self.segments.head();
             if env.segments.at(i).end().after(seen.ack) {
                 break;
             }
@@ -166,8 +166,8 @@ impl Connection {
             self.segments.pop(env.segments);
         }
         let rec = env.recoveries.at_mut(self.cold.recovery);
-        if self.segments.head != NIL {
-            let s = env.segments.at(self.segments.head);
+        if self.segments.head() != NIL {
+            let s = env.segments.at(self.segments.head());
             if s.seq.before(seen.ack) {
                 let part = seen.ack.distance_from(s.seq);
                 rec.board.shrunk(s, part);
@@ -297,11 +297,11 @@ impl Connection {
             rec.recovered = Some(self.cold.recovery_point);
             rec.dup_acks = 0;
             self.leave_recovery(env);
-        } else if self.recovering() && news.acked > 0 && !self.flags.sack() && self.segments.head != NIL {
+        } else if self.recovering() && news.acked > 0 && !self.flags.sack() && self.segments.head() != NIL {
             // A partial acknowledgment: what now comes first was lost too, unless it was just sent again (RFC 6582 §3.2).
-            let s = env.segments.at(self.segments.head);
+            let s = env.segments.at(self.segments.head());
             if !s.flags.retransmitted() && rec.undo.frto == Frto::Off {
-                news.lost |= rec.board.mark_lost(env.segments, self.segments.head);
+                news.lost |= rec.board.mark_lost(env.segments, self.segments.head());
             }
         }
         self.check_reneging(env, news);
@@ -391,7 +391,7 @@ impl Connection {
     /// A peer that acknowledges up to what it reported received, and no further, has thrown that away. It is asked twice:
     /// acknowledgments may have overtaken one another.
     fn check_reneging(&mut self, env: &mut AckEnv<'_, '_>, news: &News) {
-        let head = self.segments.head;
+        let head = self.segments.head();
         let told = head != NIL && env.segments.at(head).flags.sacked();
         let rec = env.recoveries.at_mut(self.cold.recovery);
         if !told {

@@ -65,7 +65,7 @@ impl Connection {
                 // RFC 6582 §3.2 step 2: duplicates from an episode that is over are no sign of loss.
                 let echo = rec.recovered.is_some_and(|point| !self.snd_una.after(point));
                 let lost = rec.dup_acks >= DUP_THRESH && !self.recovering() && !echo;
-                (u32::from(lost && list.head != NIL && rec.board.mark_lost(segments, list.head)), 0)
+                (u32::from(lost && list.head() != NIL && rec.board.mark_lost(segments, list.head())), 0)
             }
         }
     }
@@ -110,7 +110,7 @@ impl Connection {
     }
 
     fn first_if_lost(&self, segments: &Segments<'_>) -> Option<u32> {
-        let head = self.segments.head;
+        let head = self.segments.head();
         (head != NIL && segments.at(head).flags.lost()).then_some(head)
     }
 
@@ -127,7 +127,7 @@ impl Connection {
         }
         let Some(rec) = self.record_mut(recoveries) else { return false };
         let limit = rec.board.high_sacked(self.snd_una);
-        let (mut at, mut last) = (self.segments.head, NIL);
+        let (mut at, mut last) = (self.segments.head(), NIL);
         let mut steps = 1024;
         while at != NIL && steps > 0 {
             let s = segments.at(at);

@@ -17,6 +17,10 @@ impl Connection {
         ensure(self.cold.recovery == NIL || self.flags.disorder(), "a recovery record of a connection in order")?;
         ensure(self.flags.disorder() || !self.recovering(), "in recovery, but in order")?;
         ensure(!(self.flags.recovery() && self.flags.timeout_recovery()), "in two recoveries at once")?;
+        if self.segments.is_lone() {
+            // No record, no marks.
+            return Ok(());
+        }
         let mut marks = Scoreboard::default();
         marks.count(segments, self.segments);
         let Some(rec) = self.record(recoveries) else {
@@ -38,7 +42,7 @@ impl Connection {
 
     /// Lost is the first segment, or what of it did not fit when it was sent again.
     fn check_lost_without_record(&self, segments: &Segments<'_>) -> Result<(), &'static str> {
-        let mut at = self.segments.head;
+        let mut at = self.segments.head();
         let mut may = true;
         while at != NIL {
             let s = segments.at(at);

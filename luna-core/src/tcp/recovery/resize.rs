@@ -12,7 +12,7 @@ impl Connection {
         self.cut_and_count(env);
         self.mss = mss;
         let limit = u32::from(mss);
-        let mut at = self.segments.head;
+        let mut at = self.segments.head();
         while at != NIL && env.segments.at(at).len <= limit {
             at = env.segments.at(at).next;
         }
@@ -22,7 +22,7 @@ impl Connection {
         if !self.take_record(env) {
             env.counters.recovery_full += 1;
             // The first goes at once; the timer brings the others.
-            env.segments.at_mut(self.segments.head).flags.set_lost(true);
+            env.segments.at_mut(self.segments.head()).flags.set_lost(true);
             self.flags.set_disorder(true);
             return;
         }

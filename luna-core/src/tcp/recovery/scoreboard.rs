@@ -114,7 +114,7 @@ impl Scoreboard {
 
     /// Takes the sums from the marks: a record came late.
     pub(super) fn count(&mut self, segments: &Segments<'_>, list: SegmentList) {
-        let mut at = list.head;
+        let mut at = list.head();
         while at != NIL {
             let s = segments.at(at);
             let span = s.span();
@@ -220,7 +220,7 @@ impl Scoreboard {
                 start = b.last;
             }
         }
-        let mut at = if start.at == NIL { list.head } else { segments.at(start.at).next };
+        let mut at = if start.at == NIL { list.head() } else { segments.at(start.at).next };
         // What begins where a remembered block does is marked as far as that goes.
         let mut last = if start.at != NIL && start.seq.after_eq(left) { start } else { Place::NONE };
         let mut steps = WALK_MAX;
@@ -300,7 +300,7 @@ impl Scoreboard {
         if self.lost == 0 {
             return None;
         }
-        let mut at = if self.first_lost.at == NIL { list.head } else { self.first_lost.at };
+        let mut at = if self.first_lost.at == NIL { list.head() } else { self.first_lost.at };
         while at != NIL {
             let s = segments.at(at);
             if s.flags.lost() {
@@ -330,7 +330,7 @@ impl Scoreboard {
 
     /// Takes back every report: the receiver may have thrown it away (RFC 2018 §8).
     pub(super) fn forget_sacks(&mut self, segments: &mut Segments<'_>, list: SegmentList) {
-        let mut at = list.head;
+        let mut at = list.head();
         while at != NIL {
             let s = segments.at_mut(at);
             if s.flags.sacked() {
@@ -347,7 +347,7 @@ impl Scoreboard {
 
     /// Nothing was lost after all.
     pub(super) fn unmark_lost(&mut self, segments: &mut Segments<'_>, list: SegmentList) {
-        let mut at = list.head;
+        let mut at = list.head();
         while at != NIL && self.lost > 0 {
             let s = segments.at_mut(at);
             if s.flags.lost() {
@@ -372,7 +372,7 @@ impl Scoreboard {
         due: impl Fn(&Segment) -> Option<Instant>,
     ) -> Found {
         let mut found = Found::default();
-        let mut at = if self.judged.at == NIL { list.head } else { segments.at(self.judged.at).next };
+        let mut at = if self.judged.at == NIL { list.head() } else { segments.at(self.judged.at).next };
         while at != NIL {
             let s = segments.at(at);
             let (seq, next) = (s.seq, s.next);
@@ -402,7 +402,7 @@ impl Scoreboard {
         due: impl Fn(&Segment) -> Option<Instant>,
         found: &mut Found,
     ) {
-        let (mut at, mut left, mut oldest) = (list.head, self.retrans, Instant::FAR);
+        let (mut at, mut left, mut oldest) = (list.head(), self.retrans, Instant::FAR);
         let probe = Segment { sent_at: self.rtx_oldest, seq: list_start(segments, list), ..Segment::default() };
         match due(&probe) {
             None => return,
@@ -445,7 +445,7 @@ impl Scoreboard {
     pub(super) fn mark_below_three(&mut self, segments: &mut Segments<'_>, list: SegmentList) -> u32 {
         let [.., Some(third)] = self.top else { return 0 };
         let mut lost = 0;
-        let mut at = if self.judged.at == NIL { list.head } else { segments.at(self.judged.at).next };
+        let mut at = if self.judged.at == NIL { list.head() } else { segments.at(self.judged.at).next };
         while at != NIL {
             let s = segments.at(at);
             let (seq, next, again) = (s.seq, s.next, s.flags.retransmitted());
@@ -468,7 +468,7 @@ impl Scoreboard {
 }
 
 fn list_start(segments: &Segments<'_>, list: SegmentList) -> SeqNum {
-    if list.head == NIL { SeqNum(0) } else { segments.at(list.head).seq }
+    if list.head() == NIL { SeqNum(0) } else { segments.at(list.head()).seq }
 }
 
 #[cfg(test)]

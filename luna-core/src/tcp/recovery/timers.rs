@@ -177,7 +177,7 @@ impl Connection {
         rec.reorder_at = Instant::FAR;
         env.counters.reneged += 1;
         rec.board.forget_sacks(env.segments, self.segments);
-        let mut at = self.segments.head;
+        let mut at = self.segments.head();
         while at != NIL {
             let s = env.segments.at(at);
             let (next, told) = (s.next, s.flags.was_sacked());
@@ -268,11 +268,11 @@ impl Connection {
             rec.board.forget_sacks(env.segments, list);
             let rtt = rec.rack.rtt.max(Duration::from_nanos(self.rtt.srtt.into()));
             let wait = (self.detector(config) == Detector::Rack).then(|| (rtt, self.reordering_window(rec, config)));
-            let mut at = list.head;
+            let mut at = list.head();
             while at != NIL {
                 let s = env.segments.at(at);
                 let (next, young) = (s.next, wait.is_some_and(|(rtt, reo_wnd)| s.sent_at + rtt + reo_wnd > now));
-                if at == list.head || !young {
+                if at == list.head() || !young {
                     rec.board.mark_lost(env.segments, at);
                 }
                 at = next;
@@ -287,8 +287,8 @@ impl Connection {
         } else {
             env.counters.recovery_full += 1;
             self.collapse(env, self.backoff == 0);
-            if self.segments.head != NIL {
-                env.segments.at_mut(self.segments.head).flags.set_lost(true);
+            if self.segments.head() != NIL {
+                env.segments.at_mut(self.segments.head()).flags.set_lost(true);
             }
         }
         self.backoff = self.backoff.saturating_add(1);
