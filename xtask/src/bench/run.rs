@@ -134,6 +134,11 @@ fn busy() -> Result<f64> {
     Ok(if all > 0.0 { (1.0 - idle / all).clamp(0.0, 1.0) } else { 0.0 })
 }
 
+/// In which order `n` contenders are asked in an alternation: another one begins each time.
+pub(super) fn order(run: usize, n: usize) -> impl Iterator<Item = usize> {
+    (0..n).map(move |turn| (turn + run) % n)
+}
+
 fn alternate(
     group: &Group,
     mut running: Vec<Running>,
@@ -144,9 +149,7 @@ fn alternate(
     let mut told: BTreeMap<(usize, Point), Vec<(Sample, Value)>> = BTreeMap::new();
     for run in 0..effort.runs as usize {
         for point in &group.points {
-            for turn in 0..running.len() {
-                // Another one begins each time: who comes after whom does not stay the same.
-                let at = (turn + run) % running.len();
+            for at in order(run, running.len()) {
                 let Some(one) = running.get_mut(at) else { continue };
                 let answer = one.measure(*point, effort.warmup, effort.duration)?;
                 let id = one.contender.id;

@@ -141,6 +141,12 @@ fn every_goal_is_of_contenders_that_run_at_a_point_that_is_measured() {
 }
 
 #[test]
+fn each_alternation_asks_all_and_begins_with_another() {
+    let runs: Vec<Vec<usize>> = (0..3).map(|run| run::order(run, 3).collect()).collect();
+    assert_eq!(runs, [[0, 1, 2], [1, 2, 0], [2, 0, 1]]);
+}
+
+#[test]
 fn data_survives_being_kept() {
     let text = serde_json::to_string(&data()).unwrap();
     let again: Data = serde_json::from_str(&text).unwrap();
