@@ -191,6 +191,8 @@ fn lines(start: NonNull<u8>, len: usize, line: usize) -> impl Iterator<Item = us
 }
 
 #[cfg(test)]
+pub(crate) mod fake;
+#[cfg(test)]
 mod tests {
     use super::*;
 

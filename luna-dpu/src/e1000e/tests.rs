@@ -14,6 +14,7 @@ use super::queue::{Sent, verdict};
 use super::registers::*;
 use super::*;
 use crate::dma::Coherent;
+use crate::dma::fake::Caches;
 use crate::virtio::ring::fake::{IO_OFFSET, area};
 
 const MAC: MacAddr = MacAddr([0x52, 0x54, 0, 1, 2, 3]);
@@ -379,4 +380,48 @@ fn the_device_is_looked_at_now_and_then() {
         w.queue.reap();
     }
     assert_eq!(w.device.reads() - before, 2 * 10, "receive and transmit control");
+}
+
+/// A queue on a machine whose device does not snoop the caches.
+#[test]
+fn without_coherence_memory_has_what_was_sent_and_the_core_sees_what_arrived() {
+    let caches = Caches::default();
+    let device = Fake::new(Some(MAC));
+    let [rx, header] = [2048, 256].map(|size| caches.pool(ZoneLayout::plain(size)));
+    let memory = QueueMemory { rx: slots(8), tx: slots::<Sent>(64) };
+    let reset = Device::reset(device.clone()).unwrap();
+    let mut queue = reset.start(1500, &mut area(1 << 18), memory, rx, header, caches.clone()).unwrap();
+    let mut burst = RxBurst::new();
+    for round in 0..100usize {
+        let frame: Vec<u8> = (0..60 + round * 13 % 1400).map(|i| (i * 7 + round) as u8).collect();
+        // As many as are posted: each in an obj that was soiled and posted, and not evicted since.
+        for _ in 0..7 {
+            assert!(device.receive(&frame, Report::default()));
+        }
+        caches.evict();
+        // Caches are full of what nobody needs, of objs that are posted next.
+        for pool in [rx, header] {
+            let objs: Vec<ZbufMut> = (0..16).filter_map(|_| pool.alloc()).collect();
+            for mut obj in objs {
+                obj.append(obj.tailroom()).unwrap().fill(0xee);
+            }
+        }
+        queue.rx_burst(&mut burst);
+        assert_eq!(burst.len(), 7);
+        for i in 0..7 {
+            assert_eq!(&*burst.take(i).unwrap().data, &*frame, "round {round}");
+        }
+        burst.clear();
+        let mut payload = rx.alloc().unwrap();
+        payload.append(1000).unwrap().copy_from_slice(&[round as u8; 1000]);
+        let payload = Frag::from(payload.freeze());
+        let pieces = [payload.slice(round as u32, 300), payload.slice(500, 400)];
+        let mut head = header.alloc().unwrap();
+        head.append(54).unwrap().fill(!round as u8);
+        let expected = [&*head, pieces[0].bytes().unwrap(), pieces[1].bytes().unwrap()].concat();
+        queue.tx(head.into(), &[pieces[0].lend(), pieces[1].lend()], PLAIN).unwrap();
+        queue.flush();
+        assert_eq!(device.transmit(), [expected], "round {round}");
+        assert_eq!(queue.reap(), 1);
+    }
 }

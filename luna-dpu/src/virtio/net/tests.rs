@@ -19,6 +19,7 @@ use crate::virtio::{DeviceType, Doorbell, Features, InitError, RingAddresses, Tr
 
 mod mend;
 mod mergeable;
+mod noncoherent;
 
 const SIZE: u16 = 8;
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 9];
