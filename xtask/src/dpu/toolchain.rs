@@ -148,12 +148,19 @@ fn build_std(command: &mut Command, target: &Target) {
 }
 
 fn has_sources() -> Result<bool> {
-    Ok(sysroot()?.join("lib/rustlib/src/rust/library/core").is_dir())
+    Ok(sources_in(&sysroot()?))
+}
+
+fn sources_in(sysroot: &Path) -> bool {
+    sysroot.join("lib/rustlib/src/rust/library/core").is_dir()
 }
 
 fn has_target(triple: &str) -> Result<bool> {
-    let dir = sysroot()?.join("lib/rustlib").join(triple).join("lib");
-    Ok(dir.is_dir())
+    Ok(target_in(&sysroot()?, triple))
+}
+
+fn target_in(sysroot: &Path, triple: &str) -> bool {
+    sysroot.join("lib/rustlib").join(triple).join("lib").is_dir()
 }
 
 fn new_enough(version: &str) -> bool {
@@ -176,6 +183,67 @@ fn linker() -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A command's arguments, and what of its environment was set.
+    fn told(command: &Command) -> (Vec<String>, Vec<(String, String)>) {
+        let text = |s: &std::ffi::OsStr| s.to_string_lossy().into_owned();
+        let set = command.get_envs().filter_map(|(name, value)| Some((text(name), text(value?))));
+        (command.get_args().map(text).collect(), set.collect())
+    }
+
+    fn value<'a>(set: &'a [(String, String)], name: &str) -> Option<&'a str> {
+        set.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    #[test]
+    fn each_toolchain_is_called_as_it_wants_to_be() {
+        const FLAGS: &str = "CARGO_TARGET_AARCH64_UNKNOWN_NONE_RUSTFLAGS";
+        let linker = PathBuf::from("/somewhere/rust-lld");
+        for toolchain in
+            [Toolchain::Ours(&IMAGES), Toolchain::OurSources(&IMAGES), Toolchain::Debian(&IMAGES, linker.clone())]
+        {
+            let command = toolchain.cargo_with(&["build", "-p", "x"], " -Cpanic=immediate-abort");
+            let (args, set) = told(&command);
+            assert_eq!(args[..3], ["build", "-p", "x"], "{toolchain:?}");
+            assert_eq!(args.iter().skip_while(|a| *a != "--target").nth(1).unwrap(), TARGET);
+            let flags = value(&set, FLAGS).unwrap();
+            assert!(flags.starts_with("-Ctarget-feature=+crc -Cpanic=immediate-abort"), "{flags}");
+            // The standard library is built where it does not come along, which a stable compiler must be told to do.
+            let sources = !toolchain.is_ours();
+            assert_eq!(args.contains(&"-Zbuild-std=core".to_owned()), sources, "{toolchain:?}");
+            assert_eq!(value(&set, "RUSTC_BOOTSTRAP"), sources.then_some("1"));
+            // Only Debian's is another compiler, and brings no linker for images.
+            let debian = matches!(toolchain, Toolchain::Debian(..));
+            assert_eq!(command.get_program() == DEBIAN_CARGO, debian);
+            assert_eq!(value(&set, "RUSTC"), debian.then_some(DEBIAN_RUSTC));
+            let linker = value(&set, "CARGO_TARGET_AARCH64_UNKNOWN_NONE_LINKER");
+            assert_eq!(linker, debian.then_some("/somewhere/rust-lld"));
+        }
+    }
+
+    #[test]
+    fn linux_gets_a_whole_standard_library_and_no_flags_of_images() {
+        for toolchain in [Toolchain::OurSources(&LINUX), Toolchain::Debian(&LINUX, PathBuf::new())] {
+            let (args, set) = told(&toolchain.cargo(&["test"]));
+            assert!(args.contains(&"-Zbuild-std=std,test".to_owned()));
+            assert!(!set.iter().any(|(name, _)| name.ends_with("_RUSTFLAGS")), "the user's hold");
+        }
+    }
+
+    #[test]
+    fn what_a_toolchain_brings_is_looked_for_where_rustup_puts_it() {
+        let root = tempfile::tempdir().unwrap();
+        let make = |path: &str| std::fs::create_dir_all(root.path().join(path)).unwrap();
+        assert!(!sources_in(root.path()) && !target_in(root.path(), TARGET));
+        // Left behind by a component that was taken out.
+        make("lib/rustlib/src/rust");
+        make("lib/rustlib/aarch64-unknown-none");
+        assert!(!sources_in(root.path()) && !target_in(root.path(), TARGET));
+        make("lib/rustlib/src/rust/library/core");
+        make("lib/rustlib/aarch64-unknown-none/lib");
+        assert!(sources_in(root.path()) && target_in(root.path(), TARGET));
+        assert!(!target_in(root.path(), LINUX.triple));
+    }
 
     #[test]
     fn versions_compare_by_number() {
