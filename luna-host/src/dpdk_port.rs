@@ -241,8 +241,8 @@ fn vdev(nic: &Nic, net: &Net, queues: u16, listen: Option<SocketAddr>) -> Result
             };
             (Vdev::Memif(Memif { mac, ..Memif::new(role, socket) }), None)
         }
-        Nic::Virtio { path, role: VirtioRole::Vhost, tso, .. } => {
-            (Vdev::Vhost(Vhost { queues, tso: *tso, ..Vhost::new(path) }), None)
+        Nic::Virtio { path, role: VirtioRole::Vhost, tso, iommu, .. } => {
+            (Vdev::Vhost(Vhost { queues, tso: *tso, iommu: *iommu, ..Vhost::new(path) }), None)
         }
         Nic::Virtio { path, role: VirtioRole::User, .. } => {
             (Vdev::VirtioUser(VirtioUser { mac, queues, ..VirtioUser::new(path) }), None)

@@ -18,7 +18,7 @@ pub const SYNTAX: &str = "\
 mem[:mtu=N,checksums=port|software]
 af_xdp:iface=IF,addr=IP/LEN,peer=IP[@MAC]
 memif:socket=PATH,role=server|client,addr=IP/LEN,peer=IP[@MAC]
-virtio:path=PATH,role=vhost|user[,tso=on|off],addr=IP/LEN,peer=IP[@MAC]
+virtio:path=PATH,role=vhost|user[,tso=on|off][,iommu=on|off],addr=IP/LEN,peer=IP[@MAC]
 The last three also take mac=MAC, gateway=IP, vlan=ID, and peer= more than once";
 
 /// Where Luna's services listen unless told otherwise: outside the kernel's ephemeral ports.
@@ -63,6 +63,8 @@ pub enum Nic {
         role: VirtioRole,
         /// Whether frames larger than the MTU may be sent (TSO): by the user side, if the vhost side agrees.
         tso: bool,
+        /// Whether the driver's addresses may be an IOMMU's, of its machine: the vhost side then asks it for each.
+        iommu: bool,
         /// Addresses.
         net: Net,
     },
@@ -302,16 +304,16 @@ impl FromStr for Nic {
             "virtio" => {
                 let path = socket_path("path", pairs.need("virtio", "path", VIRTIO_EXAMPLE)?)?;
                 let role = value_of("role", pairs.need("virtio", "role", VIRTIO_EXAMPLE)?, "vhost or user")?;
-                let tso = match pairs.take("tso") {
-                    None | Some("on") => true,
-                    Some("off") => false,
-                    Some(other) => {
-                        return Err(NicError::Value { key: "tso", value: other.into(), want: "on or off" });
-                    }
+                let mut switch = |key, usual| match pairs.take(key) {
+                    None => Ok(usual),
+                    Some("on") => Ok(true),
+                    Some("off") => Ok(false),
+                    Some(other) => Err(NicError::Value { key, value: other.into(), want: "on or off" }),
                 };
+                let (tso, iommu) = (switch("tso", true)?, switch("iommu", false)?);
                 let net = pairs.net("virtio", VIRTIO_EXAMPLE)?;
-                pairs.end("virtio", "path, role, tso, addr, peer, mac, gateway, vlan")?;
-                Ok(Self::Virtio { path, role, tso, net })
+                pairs.end("virtio", "path, role, tso, iommu, addr, peer, mac, gateway, vlan")?;
+                Ok(Self::Virtio { path, role, tso, iommu, net })
             }
             other => Err(NicError::Kind(other.into())),
         }
@@ -358,10 +360,11 @@ impl fmt::Display for Nic {
                 let role = if *role == MemifRole::Server { "server" } else { "client" };
                 write!(f, "memif:socket={},role={role},{net}", socket.display())
             }
-            Self::Virtio { path, role, tso, net } => {
+            Self::Virtio { path, role, tso, iommu, net } => {
                 let role = if *role == VirtioRole::Vhost { "vhost" } else { "user" };
                 let tso = if *tso { "" } else { "tso=off," };
-                write!(f, "virtio:path={},role={role},{tso}{net}", path.display())
+                let iommu = if *iommu { "iommu=on," } else { "" };
+                write!(f, "virtio:path={},role={role},{tso}{iommu}{net}", path.display())
             }
         }
     }

@@ -216,7 +216,8 @@ fn memif(port: &Memif, index: usize) -> Result<Device, EalError> {
 fn vhost(port: &Vhost, index: usize) -> Result<Device, EalError> {
     let path = checked_path(&port.socket)?;
     free_listening_path(&port.socket)?;
-    let args = format!("iface={path},queues={},tso={}", port.queues.max(1), u8::from(port.tso));
+    let (tso, iommu) = (u8::from(port.tso), u8::from(port.iommu));
+    let args = format!("iface={path},queues={},tso={tso},iommu-support={iommu}", port.queues.max(1));
     Ok(Device { name: format!("net_vhost{index}"), args, listens: Some(port.socket.clone()), program: None })
 }
 

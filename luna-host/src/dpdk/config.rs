@@ -120,6 +120,8 @@ pub struct Vhost {
     pub queues: u16,
     /// Whether the peer may send segments larger than the MTU.
     pub tso: bool,
+    /// Whether the driver's addresses may be an IOMMU's.
+    pub iommu: bool,
 }
 
 /// See [`Vdev::VirtioUser`].
@@ -162,10 +164,10 @@ impl Memif {
 }
 
 impl Vhost {
-    /// One queue pair, no TSO.
+    /// One queue pair, no TSO, no IOMMU.
     #[must_use]
     pub fn new(socket: impl Into<PathBuf>) -> Self {
-        Self { socket: socket.into(), queues: 1, tso: false }
+        Self { socket: socket.into(), queues: 1, tso: false, iommu: false }
     }
 }
 

@@ -96,10 +96,11 @@ fn nic() -> impl Strategy<Value = Nic> {
             role: if s { MemifRole::Server } else { MemifRole::Client },
             net,
         }),
-        ("/[a-z0-9/. =_-]{1,100}", any::<bool>(), any::<bool>(), net()).prop_map(|(path, s, tso, net)| Nic::Virtio {
+        ("/[a-z0-9/. =_-]{1,100}", any::<[bool; 3]>(), net()).prop_map(|(path, [s, tso, iommu], net)| Nic::Virtio {
             path: path.into(),
             role: if s { VirtioRole::Vhost } else { VirtioRole::User },
             tso,
+            iommu,
             net,
         }),
     ]

@@ -1,5 +1,5 @@
 //! The host's end of a link to an image in QEMU:
-//! `dpu_peer (--local PATH --remote PATH | --vhost PATH --threads N | --kernel ADDR:PORT) (--serve | --ping N | --size N
+//! `dpu_peer (--local PATH --remote PATH | --vhost PATH --threads N [--iommu] | --kernel ADDR:PORT) (--serve | --ping N | --size N
 //! --count N --depth N) [--loss N] [--patience SECONDS] [--tcp datacenter|interop]`. Says `ready` when the other end may come,
 //! and in the end what was counted, as JSON on a line.
 
@@ -16,6 +16,7 @@ struct Asked {
     config: PeerConfig,
     vhost: Option<PathBuf>,
     threads: usize,
+    iommu: bool,
     kernel: Option<SocketAddr>,
     pings: u16,
     tcp: TcpConfig,
@@ -29,12 +30,17 @@ fn parse() -> Result<Asked, String> {
         loss: 0,
         patience: Duration::from_secs(60),
     };
-    let mut asked = Asked { config, vhost: None, threads: 1, kernel: None, pings: 0, tcp: TcpConfig::INTEROP };
+    let mut asked =
+        Asked { config, vhost: None, threads: 1, iommu: false, kernel: None, pings: 0, tcp: TcpConfig::INTEROP };
     let (mut size, mut count, mut depth, mut serve) = (4096, 1000, 1, false);
     let mut args = std::env::args().skip(1);
     while let Some(name) = args.next() {
         if name == "--serve" {
             serve = true;
+            continue;
+        }
+        if name == "--iommu" {
+            asked.iommu = true;
             continue;
         }
         let value = args.next().ok_or_else(|| format!("{name} wants a value"))?;
@@ -65,8 +71,8 @@ fn parse() -> Result<Asked, String> {
 #[cfg(feature = "dpdk")]
 fn over_vhost(socket: PathBuf, asked: &Asked) -> Result<Report, String> {
     let PeerConfig { role, loss, patience, .. } = asked.config;
-    let (threads, tcp) = (asked.threads, asked.tcp);
-    luna_tests::dpu::run_vhost(&luna_tests::dpu::VhostConfig { socket, threads, role, loss, tcp, patience })
+    let Asked { threads, iommu, tcp, .. } = *asked;
+    luna_tests::dpu::run_vhost(&luna_tests::dpu::VhostConfig { socket, threads, iommu, role, loss, tcp, patience })
 }
 
 #[cfg(not(feature = "dpdk"))]

@@ -22,6 +22,8 @@ pub struct VhostConfig {
     pub socket: PathBuf,
     /// Threads, each with a queue and a stack of its own.
     pub threads: usize,
+    /// The image's NIC is behind an IOMMU.
+    pub iommu: bool,
     /// What each does, and how many requests all do together.
     pub role: Role,
     /// Of a thousand frames, so many are lost, each way.
@@ -39,8 +41,10 @@ pub struct VhostConfig {
 pub fn run(config: &VhostConfig) -> Result<Report, String> {
     let VhostConfig { threads, tcp, .. } = *config;
     let path = config.socket.display();
-    let nic =
-        format!("virtio:path={path},role=vhost,mac=02:00:00:00:00:01,addr=10.0.0.1/24,peer=10.0.0.2@02:00:00:00:00:02");
+    let iommu = if config.iommu { "on" } else { "off" };
+    let nic = format!(
+        "virtio:path={path},role=vhost,iommu={iommu},mac=02:00:00:00:00:01,addr=10.0.0.1/24,peer=10.0.0.2@02:00:00:00:00:02"
+    );
     let nic: Nic = nic.parse().map_err(|e| format!("{e}"))?;
     // Whoever calls listens too: what listens does not wait for the other side, which comes when this one is ready.
     let listen = Some(([10, 0, 0, 1], 7480).into());

@@ -39,6 +39,8 @@ pub(super) struct Exchange {
     pub(super) peer: Peer,
     /// Cores of the image, each with a queue, against as many threads of luna-host.
     pub(super) cores: u16,
+    /// The image's NIC is behind an SMMUv3, and luna-host asks QEMU for what its addresses mean.
+    pub(super) smmu: bool,
     /// Payload bytes each way.
     pub(super) size: u32,
     /// Requests, all cores together.
@@ -135,6 +137,8 @@ impl Exchange {
         if self.loss > 0 {
             ensure!(image.retransmits > 0, "frames were lost, and the image sent nothing again");
         }
+        let translated = done.log.iter().any(|line| line.contains("SMMUv3: the network device"));
+        ensure!(translated || !self.smmu, "the image did not switch its SMMU on");
         if let Some((sent, answered)) = done.pings {
             // Without loss too: an answer that meets a full transmit ring is dropped.
             ensure!(answered >= (sent * 8 / 10).max(1), "{answered} of {sent} echo requests were answered");
@@ -167,16 +171,24 @@ impl Exchange {
         let mut command = Command::new(host);
         command.arg("--vhost").arg(&socket).args(["--threads", &cores.to_string(), "--loss", &loss.to_string()]);
         command.args(["--tcp", "datacenter"]);
+        if self.smmu {
+            command.arg("--iommu");
+        }
         self.host_args(&mut command);
         let mut caller = Process::spawn("luna-host", command)?;
         caller.wait_for_line("ready", START)?;
         let several = if cores > 1 { format!(",mq=on,vectors={}", 2 * cores + 2) } else { String::new() };
         let device = "virtio-net-pci,netdev=n0,mac=02:00:00:00:00:02,packed=on,disable-legacy=on,romfile=";
+        let (machine, behind) = if self.smmu {
+            ("virt,gic-version=3,iommu=smmuv3,memory-backend=mem", ",iommu_platform=on")
+        } else {
+            ("memory-backend=mem", "")
+        };
         let mut qemu = Machine::of(self.board)
-            .args(&["-object", "memory-backend-memfd,id=mem,size=256M,share=on", "-machine", "memory-backend=mem"])
+            .args(&["-object", "memory-backend-memfd,id=mem,size=256M,share=on", "-machine", machine])
             .args(&["-chardev", &format!("socket,id=c0,path={}", socket.display())])
             .args(&["-smp", &cores.to_string(), "-netdev", &format!("vhost-user,id=n0,chardev=c0,queues={cores}")])
-            .args(&["-device", &format!("{device}{several}")])
+            .args(&["-device", &format!("{device}{several}{behind}")])
             .append(&format!("{} tcp=datacenter peer=10.0.0.1@02:00:00:00:00:01", self.words()))
             .decoded_by(image.decoder)
             .boot(image.image)?;

@@ -64,7 +64,7 @@ impl Load {
                     for loss in one_of(self.loss, [0, 10]) {
                         let Self { rpcs, depth, .. } = *self;
                         let patience = Duration::from_secs(self.patience);
-                        all.push(Exchange { board, peer, cores, size, rpcs, depth, loss, patience });
+                        all.push(Exchange { board, peer, cores, smmu: false, size, rpcs, depth, loss, patience });
                     }
                 }
             }
@@ -122,6 +122,7 @@ impl Exchange {
             Peer::Kernel => "kernel TCP over a tap",
         };
         let cores = if self.cores == 1 { "1 core" } else { &format!("{} cores", self.cores) };
+        let who = if self.smmu { format!("{who} behind an SMMUv3") } else { who.into() };
         format!("{who}, {cores}, {} bytes, {} % loss", self.size, f64::from(self.loss) / 10.0)
     }
 }

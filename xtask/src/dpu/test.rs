@@ -376,6 +376,7 @@ fn exchanges(board: Board) -> Vec<Exchange> {
         board,
         peer,
         cores,
+        smmu: false,
         size,
         rpcs,
         depth: 8,
@@ -391,6 +392,10 @@ fn exchanges(board: Board) -> Vec<Exchange> {
                 all.extend([1, 2].map(|cores| exchange(Caller::Luna, cores, size, rpcs, loss)));
             }
         }
+    }
+    if board == Board::QemuVirt {
+        // luna-host's addresses are then the SMMU's, which it asks QEMU about.
+        all.extend([1, 2].map(|cores| Exchange { smmu: true, ..exchange(Caller::Luna, cores, 65536, 200, 10) }));
     }
     all
 }
@@ -481,7 +486,9 @@ pub(super) fn run(board: Board, images: &Images, filter: Option<&str>, verbose: 
             continue;
         }
         let start = Instant::now();
-        let outcome = exchange.run(serve, &peer, |_| {}).map(|done| {
+        // Only the whole image drives an SMMU.
+        let image = if exchange.smmu { full } else { serve };
+        let outcome = exchange.run(image, &peer, |_| {}).map(|done| {
             if verbose {
                 println!("{done:#?}");
             }
