@@ -5,7 +5,7 @@ use super::deliver::Next;
 use super::transmit::{Piece, Sent};
 use super::{App, CloseReason, Cx, Stack};
 use crate::nic::NicQueue;
-use crate::parts::TSO;
+use crate::parts::{LEADS, TSO};
 use crate::slab::NIL;
 use crate::tcp::State;
 use crate::tcp::connection::Flags;
@@ -41,6 +41,10 @@ impl<Q: NicQueue> Stack<'_, Q> {
     /// as before is none.
     #[inline(always)]
     pub(super) fn flush_dirty<A: App<Q>>(&mut self, app: &mut A) -> bool {
+        if !LEADS {
+            // What is left out to be small is not there twice either.
+            return self.dirty.head != NIL && self.flush_last(app);
+        }
         self.dirty.head != NIL && self.flush_each(app)
     }
 
