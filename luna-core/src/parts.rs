@@ -17,8 +17,9 @@ pub(crate) const COOKIES: bool = cfg!(feature = "cookies");
 /// Foreign memory: none can be registered.
 pub(crate) const FOREIGN: bool = cfg!(feature = "foreign");
 
-/// Lone messages sent from where they were written, their headers right before them: they are copied behind headers of their
-/// own, which takes longer.
+/// What comes alone takes a shorter way of its own: lone messages sent from where they were written, their headers right before
+/// them (else copied behind headers of their own), lone bursts that have no record, lone RPC frames. Without it they go the way
+/// that all others do, which takes longer.
 pub(crate) const LEADS: bool = cfg!(feature = "leads");
 
 /// Packets that the device cuts into segments: each segment is handed over by itself.

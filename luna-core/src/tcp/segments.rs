@@ -5,6 +5,7 @@
 
 use super::connection::Connection;
 use super::send_queue::{Cursor, SendEntries, SendQueue};
+use crate::parts::LEADS;
 use crate::slab::{NIL, Node, Slab};
 use crate::time::Instant;
 use crate::wire::SeqNum;
@@ -122,7 +123,7 @@ impl Connection {
         len: u32,
     ) {
         let (now, seq, place) = at;
-        if seq == self.snd_una {
+        if LEADS && seq == self.snd_una {
             pool.reserve();
             self.segments.lone = now;
         } else {
@@ -213,7 +214,7 @@ impl SegmentList {
     /// Whether one burst is under way and has no record.
     #[inline(always)]
     pub(crate) fn is_lone(&self) -> bool {
-        self.lone != Instant::FAR
+        LEADS && self.lone != Instant::FAR
     }
 
     /// The first record.

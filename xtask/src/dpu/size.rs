@@ -15,7 +15,7 @@ use crate::cargo;
 /// Most bytes of code and read-only data of the small image.
 const GOAL: u64 = 192 << 10;
 /// Most of the image that has everything but a client: none grows unseen.
-const BUDGET: u64 = 388 << 10;
+const BUDGET: u64 = 400 << 10;
 /// Instructions in a tick: a nanosecond each under `-icount shift=0`, at 62.5 MHz.
 const PER_TICK: u64 = 16;
 

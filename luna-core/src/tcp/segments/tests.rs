@@ -91,6 +91,7 @@ fn acked(c: &mut Connection, pool: &mut Segments<'_>, sends: &SendEntries<'_>, a
 }
 
 #[test]
+#[cfg_attr(not(feature = "leads"), ignore = "needs leads")]
 fn a_lone_burst_needs_no_record_and_gives_its_place_back() {
     with_sends(1, |c, pool, sends| {
         send_first(c, pool, sends, 350);
