@@ -211,8 +211,6 @@ pub(crate) struct Cold {
     pub(crate) soft_error_ms: u32,
     /// The segment size before the path turned out to take less; 0 otherwise.
     pub(crate) full_mss: u16,
-    /// That size is in use again, and may turn out too large once more.
-    pub(crate) size_on_trial: bool,
     /// When it is tried again; as `keep_at`.
     pub(crate) raise_at: Instant,
     pub(crate) retransmits: u32,
@@ -295,7 +293,6 @@ impl Default for Connection {
                 soft_error: None,
                 soft_error_ms: 0,
                 full_mss: 0,
-                size_on_trial: false,
                 raise_at: Instant::FAR,
                 retransmits: 0,
                 rtos: 0,

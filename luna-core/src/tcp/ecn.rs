@@ -57,6 +57,8 @@ bitfield::bitfield! {
     pub(crate) _, set_int: 5;
     /// A SYN of ours went out without offering ECN: our data is not sent as capable (RFC 3168 §6.1.1).
     pub(crate) plain_syn, set_plain_syn: 6;
+    /// The segment size of before is in use again, and may turn out too large once more.
+    pub(crate) size_on_trial, set_size_on_trial: 7;
 }
 
 impl Modes {

@@ -51,7 +51,7 @@ impl Connection {
         self.resize(env, (mtu - self.headers()) as u16);
         let again = env.config.pmtu_raise;
         self.cold.raise_at = if again.is_zero() { Instant::FAR } else { env.now + again };
-        self.cold.size_on_trial = false;
+        self.cold.modes.set_size_on_trial(false);
         true
     }
 
@@ -64,7 +64,7 @@ impl Connection {
         let head = self.segments.head();
         let len = if head == NIL { 0 } else { env.segments.at(head).len.min(self.mss.into()) };
         let patience = match len == u32::from(self.mss) {
-            true if self.cold.size_on_trial => most.min(1),
+            true if self.cold.modes.size_on_trial() => most.min(1),
             true => most,
             false => most.saturating_mul(2),
         };
@@ -82,7 +82,7 @@ impl Connection {
             self.mss = self.cold.full_mss;
             self.cold.full_mss = 0;
         }
-        self.cold.size_on_trial = raised;
+        self.cold.modes.set_size_on_trial(raised);
         self.cold.raise_at = if raised { now + trial } else { Instant::FAR };
         raised
     }

@@ -170,6 +170,18 @@ impl FakeDevice {
         }
     }
 
+    /// Whether the driver wants no interrupt, whatever is used.
+    pub(crate) fn is_to_be_quiet(&self) -> bool {
+        match self.config.layout {
+            Layout::Split if self.config.event_idx => {
+                // The index behind which an interrupt is wanted is the one that was passed last.
+                self.read::<u16>(self.at.driver, 4 + 2 * usize::from(self.config.size)) == self.used.wrapping_sub(1)
+            }
+            Layout::Split => self.read::<u16>(self.at.driver, 0) == 1,
+            Layout::Packed => self.read::<u16>(self.at.driver, 2) == packed::EVENTS_DISABLE,
+        }
+    }
+
     /// Asks for no doorbell, or for one.
     pub(crate) fn want_doorbell(&self, want: bool) {
         match self.config.layout {

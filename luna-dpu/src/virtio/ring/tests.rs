@@ -207,6 +207,20 @@ fn with_two_in_flight(config: RingConfig) -> Pair {
 }
 
 #[test]
+fn the_device_is_asked_for_no_interrupt() {
+    for config in configs() {
+        let mut p = Pair::new(config);
+        assert!(p.device.is_to_be_quiet(), "{config:?}, before anything is used");
+        for _ in 0..3 {
+            p.add(1);
+            p.ring.publish();
+            p.device.take().unwrap();
+        }
+        assert!(p.device.is_to_be_quiet(), "{config:?}");
+    }
+}
+
+#[test]
 fn ids_out_of_range_are_a_fault() {
     for config in configs() {
         for id in [u32::from(SIZE), 0x7fff, 0xffff] {
