@@ -556,7 +556,7 @@ fn pairs_and_rss_are_asked_for_by_command() {
         assert!(device.pair(&mut area, SIZE, SIZE).is_err(), "as many as were asked for");
         // Behind the pairs that the device has, not those that are used.
         let mut ring = net.ring(8);
-        let patience = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        let patience = std::time::Instant::now() + core::time::Duration::from_secs(10);
         let answering = std::thread::spawn(move || {
             loop {
                 let Some(chain) = ring.take() else {
