@@ -33,6 +33,7 @@ pub mod node;
 mod parts;
 pub mod pci;
 pub mod pl011;
+mod resets;
 mod run;
 mod shared;
 pub mod smmu;

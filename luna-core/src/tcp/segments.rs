@@ -107,13 +107,18 @@ impl Connection {
             debug_assert!(false, "it was reserved");
             return;
         };
-        let Cursor { entry, offset } = self.send.cursor_at(sends, self.snd_una);
-        let (seq, len) = (self.snd_una, self.in_flight());
+        let at = (sent_at, self.snd_una, self.send.cursor_at(sends, self.snd_una));
+        self.push_record(pool, i, at, self.in_flight());
+    }
+
+    /// Makes record `i`, just allocated, the last one: `len` bytes from `at`.
+    fn push_record(&mut self, pool: &mut Segments<'_>, i: u32, at: (Instant, SeqNum, Cursor), len: u32) {
+        let (sent_at, seq, Cursor { entry, offset }) = at;
         *pool.at_mut(i) = Segment { sent_at, seq, len, entry, offset, next: NIL, flags: SegmentFlags::default() };
         self.segments.push(pool, i);
     }
 
-    /// A burst of `len` bytes from `seq` and `place` left: the caller has seen that there is a record for it.
+    /// A burst of `len` bytes from `at` (time, number, place in the queue) left. The caller has seen that there is a record for it.
     #[inline(always)]
     pub(crate) fn sent_burst(
         &mut self,
@@ -122,12 +127,12 @@ impl Connection {
         at: (Instant, SeqNum, Cursor),
         len: u32,
     ) {
-        let (now, seq, place) = at;
+        let (now, seq, _) = at;
         if LEADS && seq == self.snd_una {
             pool.reserve();
             self.segments.lone = now;
         } else {
-            self.push_burst(pool, sends, (now, seq, place), len);
+            self.push_burst(pool, sends, at, len);
         }
     }
 
@@ -140,13 +145,11 @@ impl Connection {
         len: u32,
     ) {
         self.write_record(pool, sends);
-        let (sent_at, seq, Cursor { entry, offset }) = at;
         let Some(i) = pool.alloc() else {
             debug_assert!(false, "the caller looked");
             return;
         };
-        *pool.at_mut(i) = Segment { sent_at, seq, len, entry, offset, next: NIL, flags: SegmentFlags::default() };
-        self.segments.push(pool, i);
+        self.push_record(pool, i, at, len);
     }
 
     /// Makes every record one segment's. Where records run out, one stays whole: it is then reported, lost and sent again

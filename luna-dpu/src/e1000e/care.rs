@@ -3,11 +3,7 @@
 use super::device::SetupError;
 use super::registers::{RCTL, TCTL, rctl, tctl};
 use crate::mmio::Registers;
-
-/// Turns without anything to do between two looks: registers are slow to read.
-const LOOK_EVERY: u32 = 256;
-/// Resets in a row without a frame received between them.
-const MOST: u32 = 3;
+use crate::resets::{LOOK_EVERY, MOST};
 
 /// Whether it receives and sends: after a reset it does neither. One that is gone reads as all ones.
 pub(super) fn device_works<R: Registers>(registers: &R) -> bool {

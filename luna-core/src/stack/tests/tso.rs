@@ -5,6 +5,7 @@ use super::loss::exchange;
 use crate::nic::NicQueue;
 use crate::parts::IPV6;
 use crate::slab::NIL;
+use crate::stack::ConnId;
 use crate::tcp::TcpConfig;
 use crate::tcp::congestion::CongestionKind;
 use crate::time::Duration;
@@ -70,12 +71,8 @@ fn windows_hold_large_frames_back_as_they_hold_segments() {
     }
 }
 
-/// More fragments than a frame takes: it ends at the end of a segment, not where the fragments ran out.
-#[test]
-fn many_fragments_make_no_short_segments() {
-    let o = options(65_000);
-    let (mut p, a, _) = Pair::open(&o);
-    let before = p.a.queue().inner.stats().tx_frames;
+/// 90 fragments of 500 bytes cross, as the pattern; how many bytes.
+fn send_crumbs(p: &mut Pair, a: ConnId) -> u64 {
     let (pieces, len) = (90, 500);
     for at in (0..pieces).step_by(9) {
         let mut iov = heapless::Vec::<Frag, 9>::new();
@@ -86,8 +83,18 @@ fn many_fragments_make_no_short_segments() {
     }
     assert!(p.run_until(MS(50), |p| p.b.app.received.len() == pieces * len));
     expect_pattern(&p.b.app.received, pieces * len);
+    (pieces * len) as u64
+}
+
+/// More fragments than a frame takes: it ends at the end of a segment, not where the fragments ran out.
+#[test]
+fn many_fragments_make_no_short_segments() {
+    let o = options(65_000);
+    let (mut p, a, _) = Pair::open(&o);
+    let before = p.a.queue().inner.stats().tx_frames;
+    let bytes = send_crumbs(&mut p, a);
     let wire = p.a.queue().inner.stats().tx_frames - before;
-    assert_eq!(wire, ((pieces * len) as u64).div_ceil(MSS));
+    assert_eq!(wire, bytes.div_ceil(MSS));
 }
 
 #[test]
@@ -181,18 +188,9 @@ fn fragments_end_a_large_frame_where_a_segment_does() {
     for (o, mss) in not_plain() {
         let (mut p, a, _) = Pair::open(&o);
         let before = (p.a.queue().count, p.a.queue().inner.stats().tx_frames);
-        let (pieces, len) = (90, 500);
-        for at in (0..pieces).step_by(9) {
-            let mut iov = heapless::Vec::<Frag, 9>::new();
-            for i in at..at + 9 {
-                iov.push(Frag::from(p.a.buffer(len, i * len))).unwrap();
-            }
-            p.a.stack.cx(p.now).send(a, &mut iov, at as u64).unwrap();
-        }
-        assert!(p.run_until(MS(50), |p| p.b.app.received.len() == pieces * len));
-        expect_pattern(&p.b.app.received, pieces * len);
+        let bytes = send_crumbs(&mut p, a);
         let wire = p.a.queue().inner.stats().tx_frames - before.1;
-        assert_eq!(wire, ((pieces * len) as u64).div_ceil(mss));
+        assert_eq!(wire, bytes.div_ceil(mss));
         assert!(p.a.queue().count - before.0 <= 8, "17 fragments of 500 bytes are five segments");
     }
 }

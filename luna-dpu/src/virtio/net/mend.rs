@@ -11,13 +11,8 @@ use super::device::NetDevice;
 use super::queue::NetQueue;
 use crate::dma::DmaSync;
 use crate::meeting::{Meeting, Missing};
+use crate::resets::{LOOK_EVERY, MOST};
 use crate::virtio::transport::{InitError, Transport};
-
-/// Turns without anything to do between two looks at the device: a register's read, which an emulated device makes slow.
-/// Some ms where idle cores sleep.
-const LOOK_EVERY: u32 = 256;
-/// Resets in a row without a frame received between them.
-const MOST: u32 = 3;
 
 /// Why a device was not started again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
